@@ -1,0 +1,1 @@
+"""From checkpoint to artifact: one sub-package per output format."""

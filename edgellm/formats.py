@@ -1,0 +1,51 @@
+"""One row of a format table: how weights or KV cache entries lie in memory."""
+
+from dataclasses import dataclass
+from math import prod
+
+from edgellm.errors import UnsupportedError
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFormat:
+    """A weight format: `block` consecutive weights of a row share `block_bytes` bytes."""
+
+    name: str  # ggml's own type name, such as "q4_K"
+    ggml_type: int
+    block: int  # weights per block; a row must be a multiple of it
+    block_bytes: int  # scales and packed codes together
+    fallback: str | None  # format for rows that do not divide, as llama.cpp chooses it
+    needs_imatrix: bool  # its rounding is unusable without measured input statistics
+    relative_rmse: float  # rms error / rms weight on Gaussian weights
+    plannable: bool  # worth offering to the planner; the rest are for reading and for --weights
+
+    @property
+    def bits_per_weight(self) -> float:
+        return 8 * self.block_bytes / self.block
+
+    def divides(self, columns: int) -> bool:
+        return columns % self.block == 0
+
+    def tensor_bytes(self, shape: tuple[int, ...]) -> int:
+        """Bytes of a tensor whose last dimension is the row; the row must divide."""
+        if not self.divides(shape[-1]):
+            raise UnsupportedError(f"rows of {shape[-1]} weights in {self.name} blocks of {self.block}")
+        return prod(shape) // self.block * self.block_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KVFormat:
+    """A format of K or V cache entries; a head must be a multiple of `block` elements."""
+
+    name: str  # ggml's own type name
+    ggml_type: int
+    block: int
+    block_bytes: int
+    needs_flash_attention_for_v: bool  # a quantized V needs flash attention in llama.cpp
+
+    @property
+    def bits_per_element(self) -> float:
+        return 8 * self.block_bytes / self.block
+
+    def row_bytes(self, elements: int) -> int:
+        return elements // self.block * self.block_bytes

@@ -1,0 +1,1 @@
+"""Tables of formats, engines and priors, and the loader that checks them."""

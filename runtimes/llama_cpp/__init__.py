@@ -1,0 +1,1 @@
+"""llama.cpp, through the low-level module of llama-cpp-python."""
