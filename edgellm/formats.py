@@ -1,9 +1,10 @@
 """One row of a format table: how weights or KV cache entries lie in memory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from edgellm.errors import UnsupportedError
+from edgellm.errors import UnsupportedError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class WeightFormat:
     fallback: str | None  # format for rows that do not divide, as llama.cpp chooses it
     needs_imatrix: bool  # its rounding is unusable without measured input statistics
     relative_rmse: float  # rms error / rms weight on Gaussian weights
-    plannable: bool  # worth offering to the planner; the rest are for reading and for --weights
+    plannable: bool  # worth offering to the planner; the rest are for fallbacks and naming by hand
+    reason: str  # why it is not plannable; empty when it is
 
     @property
     def bits_per_weight(self) -> float:
@@ -29,7 +31,9 @@ class WeightFormat:
     def tensor_bytes(self, shape: tuple[int, ...]) -> int:
         """Bytes of a tensor whose last dimension is the row; the row must divide."""
         if not self.divides(shape[-1]):
-            raise UnsupportedError(f"rows of {shape[-1]} weights in {self.name} blocks of {self.block}")
+            raise UnsupportedError(
+                f"rows of {shape[-1]} weights in {self.name} blocks of {self.block}"
+            )
         return prod(shape) // self.block * self.block_bytes
 
 
@@ -47,5 +51,33 @@ class KVFormat:
     def bits_per_element(self) -> float:
         return 8 * self.block_bytes / self.block
 
+    def divides(self, head_dim: int) -> bool:
+        return head_dim % self.block == 0
+
     def row_bytes(self, elements: int) -> int:
         return elements // self.block * self.block_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Every table of `quant_tables/`, checked; keys are the rows' names."""
+
+    weight_formats: Mapping[str, WeightFormat]
+    kv_formats: Mapping[str, KVFormat]
+    kv_ladder: tuple[tuple[str, str], ...]  # (K, V) format names, best first
+
+    def weight_format(self, name: str) -> WeightFormat:
+        """The row called `name`, in any letter case. Raises UsageError."""
+        by_lower = {row.lower(): fmt for row, fmt in self.weight_formats.items()}
+        if found := by_lower.get(name.lower()):
+            return found
+        known = ", ".join(self.weight_formats)
+        raise UsageError(f"weight format {name!r} is unknown; known formats: {known}")
+
+    def format_for_rows(self, name: str, columns: int) -> WeightFormat:
+        """The format `name`, or what replaces it for rows of `columns` weights."""
+        fmt = self.weight_formats[name]
+        while not fmt.divides(columns):
+            assert fmt.fallback is not None, "only formats of block 1 have no fallback"
+            fmt = self.weight_formats[fmt.fallback]
+        return fmt

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgellm.errors import FormatError
+from edgellm.jsonfields import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,25 @@ class MemoryParts:
     def total_bytes(self) -> int:
         return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.overhead_bytes
 
+    def to_json(self) -> dict[str, int]:
+        return {
+            "weights_bytes": self.weights_bytes,
+            "kv_cache_bytes": self.kv_cache_bytes,
+            "compute_bytes": self.compute_bytes,
+            "overhead_bytes": self.overhead_bytes,
+            "total_bytes": self.total_bytes,
+        }
+
+    @classmethod
+    def read(cls, fields: JsonObject) -> "MemoryParts":
+        names = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "overhead_bytes")
+        fields.only(*names, "total_bytes")
+        parts = cls(*(fields.integer(name) for name in names))
+        if fields.integer("total_bytes") != parts.total_bytes:
+            problem = f"is not the sum of its parts, {parts.total_bytes}"
+            raise FormatError(fields.source, f"{fields.path}.total_bytes {problem}")
+        return parts
+
 
 @dataclass(frozen=True, slots=True)
 class TensorChoice:
@@ -37,6 +57,14 @@ class TensorChoice:
     name: str  # as the checkpoint calls it
     format: str  # a row of quant_tables/weight_formats.toml
     bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "format": self.format, "bytes": self.bytes}
+
+    @classmethod
+    def read(cls, fields: JsonObject) -> "TensorChoice":
+        fields.only("name", "format", "bytes")
+        return cls(fields.text("name"), fields.text("format"), fields.integer("bytes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +75,24 @@ class KVPlan:
     value_format: str
     bits_per_element: float  # mean over K and V
     context: int  # tokens
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "key_format": self.key_format,
+            "value_format": self.value_format,
+            "bits_per_element": self.bits_per_element,
+            "context": self.context,
+        }
+
+    @classmethod
+    def read(cls, fields: JsonObject) -> "KVPlan":
+        fields.only("key_format", "value_format", "bits_per_element", "context")
+        return cls(
+            key_format=fields.text("key_format"),
+            value_format=fields.text("value_format"),
+            bits_per_element=fields.number("bits_per_element"),
+            context=fields.integer("context", least=1),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +112,63 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON types, with the keys of `edgellm plan --json`."""
-        raise NotImplementedError
+        return {
+            "fits": self.memory.total_bytes <= self.budget_bytes,
+            "engine": self.engine,
+            "budget_bytes": self.budget_bytes,
+            "ubatch": self.ubatch,
+            "memory": self.memory.to_json(),
+            "weights": {
+                "bits_per_weight": self.bits_per_weight,
+                "tensors": [tensor.to_json() for tensor in self.tensors],
+            },
+            "kv": self.kv.to_json(),
+            "sensitivity": self.sensitivity,
+            "predicted": {
+                "kl_divergence": self.predicted_kl_divergence,
+                "tokens_per_s": self.predicted_tokens_per_s,
+            },
+        }
 
     @classmethod
     def from_json(cls, document: object, source: str) -> "Plan":
         """Read what `to_json` wrote; `source` names the file in errors. Raises FormatError."""
-        raise FormatError(source, "not a plan")
+        top = JsonObject.at(source, "", document)
+        top.only(
+            "fits",
+            "engine",
+            "budget_bytes",
+            "ubatch",
+            "memory",
+            "weights",
+            "kv",
+            "sensitivity",
+            "predicted",
+        )
+        weights = top.object("weights").only("bits_per_weight", "tensors")
+        predicted = top.object("predicted").only("kl_divergence", "tokens_per_s")
+        plan = cls(
+            engine=top.text("engine"),
+            budget_bytes=top.integer("budget_bytes"),
+            ubatch=top.integer("ubatch", least=1),
+            memory=MemoryParts.read(top.object("memory")),
+            tensors=_read_tensors(weights),
+            bits_per_weight=weights.number("bits_per_weight"),
+            kv=KVPlan.read(top.object("kv")),
+            sensitivity=top.text("sensitivity"),
+            predicted_kl_divergence=predicted.number_or_null("kl_divergence"),
+            predicted_tokens_per_s=predicted.number_or_null("tokens_per_s"),
+        )
+        if top.flag("fits") != plan.to_json()["fits"]:
+            raise FormatError(source, "fits contradicts budget_bytes and memory.total_bytes")
+        return plan
+
+
+def _read_tensors(weights: JsonObject) -> tuple[TensorChoice, ...]:
+    tensors = tuple(TensorChoice.read(row) for row in weights.objects("tensors"))
+    seen: set[str] = set()
+    for tensor in tensors:
+        if tensor.name in seen:
+            raise FormatError(weights.source, f"weights.tensors names {tensor.name} twice")
+        seen.add(tensor.name)
+    return tensors

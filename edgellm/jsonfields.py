@@ -1,0 +1,92 @@
+"""Typed reads of a JSON document; every fault names the document and the field."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+
+from edgellm.errors import FormatError
+
+_LARGEST_INTEGER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """One object of a document, read field by field."""
+
+    source: str  # the document, for errors
+    path: str  # the object's place in it, such as "weights.tensors[3]"; empty at the top
+    values: Mapping[str, object]
+
+    @classmethod
+    def at(cls, source: str, path: str, value: object) -> "JsonObject":
+        """`value` as an object. Raises FormatError for any other type."""
+        if not isinstance(value, dict):
+            where = path or "the document"
+            raise FormatError(source, f"{where} is {_shown(value)}; expected an object")
+        return cls(source, path, value)
+
+    def only(self, *keys: str) -> "JsonObject":
+        """This object, which has no field but `keys`."""
+        if unknown := sorted(set(self.values) - set(keys)):
+            known = ", ".join(keys)
+            raise self._fault(str(unknown[0]), f"is unknown; known fields: {known}")
+        return self
+
+    def integer(self, key: str, least: int = 0) -> int:
+        value = self._get(key)
+        if type(value) is int and least <= value <= _LARGEST_INTEGER:
+            return value
+        raise self._fault(key, f"is {_shown(value)}; expected an integer of at least {least}")
+
+    def number(self, key: str) -> float:
+        """A finite number that is not negative."""
+        value = self._get(key)
+        if type(value) in (int, float) and isfinite(value) and value >= 0:  # type: ignore[arg-type]
+            return float(value)  # type: ignore[arg-type]
+        raise self._fault(key, f"is {_shown(value)}; expected a number of at least 0")
+
+    def number_or_null(self, key: str) -> float | None:
+        return None if self._get(key) is None else self.number(key)
+
+    def text(self, key: str) -> str:
+        value = self._get(key)
+        if isinstance(value, str) and value:
+            return value
+        raise self._fault(key, f"is {_shown(value)}; expected text")
+
+    def flag(self, key: str) -> bool:
+        value = self._get(key)
+        if isinstance(value, bool):
+            return value
+        raise self._fault(key, f"is {_shown(value)}; expected true or false")
+
+    def object(self, key: str) -> "JsonObject":
+        return JsonObject.at(self.source, self._path(key), self._get(key))
+
+    def objects(self, key: str) -> list["JsonObject"]:
+        value = self._get(key)
+        if not isinstance(value, list):
+            raise self._fault(key, f"is {_shown(value)}; expected a list")
+        path = self._path(key)
+        return [JsonObject.at(self.source, f"{path}[{i}]", item) for i, item in enumerate(value)]
+
+    def _get(self, key: str) -> object:
+        if key not in self.values:
+            raise self._fault(key, "is missing")
+        return self.values[key]
+
+    def _path(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def _fault(self, key: str, problem: str) -> FormatError:
+        return FormatError(self.source, f"{self._path(key)} {problem}")
+
+
+def _shown(value: object) -> str:
+    """A value as an error shows it: short, on one line."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        return "a huge integer"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,105 @@
+"""Reads the TOML tables of this folder into frozen rows and refuses whatever does not add up."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from edgellm.errors import FormatError
+from edgellm.formats import KVFormat, Tables, WeightFormat
+from edgellm.quant_tables.rows import Place, read_row
+
+_FOLDER = Path(__file__).parent
+
+
+@cache
+def load_tables() -> Tables:
+    """The tables that ship with edgellm. Raises FormatError naming the file and the row."""
+    return read_tables(_FOLDER)
+
+
+def read_tables(folder: Path) -> Tables:
+    """Read and check the tables of `folder`. Raises FormatError naming the file and the row."""
+    weight_formats = _read_weight_formats(folder / "weight_formats.toml")
+    kv_formats, kv_ladder = _read_kv_formats(folder / "kv_formats.toml")
+    return Tables(weight_formats, kv_formats, kv_ladder)
+
+
+def _parse(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FormatError(path, f"cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FormatError(path, f"is not TOML: {error}") from error
+
+
+def _read_weight_formats(path: Path) -> Mapping[str, WeightFormat]:
+    rows = {}
+    for name, table in _parse(path).items():
+        given = {"name": name, "fallback": None, "reason": ""}
+        rows[name] = read_row(WeightFormat, table, Place(path, name), given)
+    for name, row in rows.items():
+        _check_weight_format(row, rows, Place(path, name))
+    return MappingProxyType(rows)
+
+
+def _check_weight_format(row: WeightFormat, rows: Mapping[str, WeightFormat], place: Place) -> None:
+    _check_block(row, place)
+    if not 0 <= row.relative_rmse < 1:
+        raise place.fault(f"relative_rmse is {row.relative_rmse}; expected 0 to 1")
+    if row.plannable == bool(row.reason):
+        raise place.fault("reason belongs where plannable is false, and only there")
+    if row.block == 1:
+        if row.fallback is not None:
+            raise place.fault("needs no fallback: a block of 1 divides every row")
+    elif row.fallback not in rows:
+        raise place.fault(f"fallback is {row.fallback}; expected a row of this file")
+    elif rows[row.fallback].block >= row.block:
+        # Blocks that shrink at each step also keep the chain free of cycles.
+        raise place.fault(f"fallback {row.fallback} has no smaller block than {row.block}")
+    elif rows[row.fallback].block == 1 and row.fallback != "f16":
+        raise place.fault(f"fallback chain ends in {row.fallback}; expected f16")
+
+
+def _read_kv_formats(path: Path) -> tuple[Mapping[str, KVFormat], tuple[tuple[str, str], ...]]:
+    document = _parse(path)
+    if unknown := sorted(set(document) - {"formats", "ladder"}):
+        raise FormatError(path, f"key {unknown[0]} is unknown; known keys: formats, ladder")
+    tables = document.get("formats")
+    if not isinstance(tables, dict):
+        raise FormatError(path, "[formats] is missing")
+    rows = {
+        name: read_row(KVFormat, table, Place(path, f"formats.{name}"), {"name": name})
+        for name, table in tables.items()
+    }
+    for name, row in rows.items():
+        _check_block(row, Place(path, f"formats.{name}"))
+    return MappingProxyType(rows), _read_ladder(document.get("ladder"), rows, path)
+
+
+def _read_ladder(
+    steps: object, rows: Mapping[str, KVFormat], path: Path
+) -> tuple[tuple[str, str], ...]:
+    """Check that each step names two rows, K never below V, and that bits fall step by step."""
+    if not isinstance(steps, list) or not steps:
+        raise FormatError(path, "ladder is missing; expected pairs of format names, best first")
+    ladder: list[tuple[str, str]] = []
+    last_bits = float("inf")
+    for step in steps:
+        if not (isinstance(step, list) and len(step) == 2 and all(name in rows for name in step)):
+            raise FormatError(path, f"ladder step {step} is not a pair of format names")
+        key, value = (rows[name].bits_per_element for name in step)
+        if key < value or key + value >= last_bits:
+            raise FormatError(
+                path, f"ladder step {step} must have K >= V and fewer bits than before"
+            )
+        last_bits = key + value
+        ladder.append((step[0], step[1]))
+    return tuple(ladder)
+
+
+def _check_block(row: WeightFormat | KVFormat, place: Place) -> None:
+    if min(row.block, row.block_bytes) < 1:
+        raise place.fault("block and block_bytes must be at least 1")
