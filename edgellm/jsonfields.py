@@ -60,10 +60,10 @@ class JsonObject:
             return value
         raise self._fault(key, f"is {_shown(value)}; expected true or false")
 
-    def object(self, key: str) -> "JsonObject":
+    def child(self, key: str) -> "JsonObject":
         return JsonObject.at(self.source, self._path(key), self._get(key))
 
-    def objects(self, key: str) -> list["JsonObject"]:
+    def children(self, key: str) -> list["JsonObject"]:
         value = self._get(key)
         if not isinstance(value, list):
             raise self._fault(key, f"is {_shown(value)}; expected a list")

@@ -145,16 +145,16 @@ class Plan:
             "sensitivity",
             "predicted",
         )
-        weights = top.object("weights").only("bits_per_weight", "tensors")
-        predicted = top.object("predicted").only("kl_divergence", "tokens_per_s")
+        weights = top.child("weights").only("bits_per_weight", "tensors")
+        predicted = top.child("predicted").only("kl_divergence", "tokens_per_s")
         plan = cls(
             engine=top.text("engine"),
             budget_bytes=top.integer("budget_bytes"),
             ubatch=top.integer("ubatch", least=1),
-            memory=MemoryParts.read(top.object("memory")),
+            memory=MemoryParts.read(top.child("memory")),
             tensors=_read_tensors(weights),
             bits_per_weight=weights.number("bits_per_weight"),
-            kv=KVPlan.read(top.object("kv")),
+            kv=KVPlan.read(top.child("kv")),
             sensitivity=top.text("sensitivity"),
             predicted_kl_divergence=predicted.number_or_null("kl_divergence"),
             predicted_tokens_per_s=predicted.number_or_null("tokens_per_s"),
@@ -165,7 +165,7 @@ class Plan:
 
 
 def _read_tensors(weights: JsonObject) -> tuple[TensorChoice, ...]:
-    tensors = tuple(TensorChoice.read(row) for row in weights.objects("tensors"))
+    tensors = tuple(TensorChoice.read(row) for row in weights.children("tensors"))
     seen: set[str] = set()
     for tensor in tensors:
         if tensor.name in seen:

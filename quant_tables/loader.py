@@ -54,7 +54,7 @@ def _check_weight_format(row: WeightFormat, rows: Mapping[str, WeightFormat], pl
     if row.block == 1:
         if row.fallback is not None:
             raise place.fault("needs no fallback: a block of 1 divides every row")
-    elif row.fallback not in rows:
+    elif row.fallback is None or row.fallback not in rows:
         raise place.fault(f"fallback is {row.fallback}; expected a row of this file")
     elif rows[row.fallback].block >= row.block:
         # Blocks that shrink at each step also keep the chain free of cycles.
