@@ -1,4 +1,4 @@
-"""Tiny random checkpoints, written with numpy alone: no torch, no safetensors, no edgellm reader."""
+"""Tiny random checkpoints, written with numpy alone."""
 
 import json
 import shutil
@@ -129,7 +129,7 @@ def _has_bias(family: str, linear: str, config: Config) -> bool:
     if family == "qwen2":
         return linear.endswith(("q_proj", "k_proj", "v_proj"))
     switch = "attention_bias" if linear.startswith("self_attn") else "mlp_bias"
-    return config.get(switch) is True
+    return switch in _FAMILY_KEYS[family] and config[switch] is True
 
 
 def random_tensors(family: str, config: Config, seed: int) -> Arrays:
@@ -151,7 +151,7 @@ def write_weights(folder: Path, arrays: Arrays, dtype: str = "F32", shards: int 
         write_safetensors(folder / "model.safetensors", arrays, dtype)
         return
     names = list(arrays)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for shard in range(shards):
         file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
         held = names[shard::shards]
