@@ -1,0 +1,83 @@
+"""Added tokens: whole strings that are found in text before a tokenizer segments the rest.
+
+The rules are those of the tokenizers library: the leftmost match wins, the longest of those.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+# Unicode White_Space; str.isspace also counts U+001C to U+001F.
+_WHITE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_JOINERS = "\u200c\u200d"
+
+
+@dataclass(frozen=True, slots=True)
+class AddedToken:
+    """A token that is found in text before anything else is."""
+
+    id: int
+    text: str
+    special: bool  # a control token; the rest are found even when special tokens are not parsed
+    left_strip: bool = False  # swallows the white space before it
+    right_strip: bool = False
+    whole_word: bool = False  # only where no letter or digit touches it
+    normalized: bool = False  # looked for in normalized text, in its own normalized form
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it takes its own characters only, wherever they are."""
+        return not (self.left_strip or self.right_strip or self.whole_word)
+
+
+class TokenFinder:
+    """Finds tokens in text; immutable."""
+
+    def __init__(self, tokens: Sequence[tuple[str, AddedToken]]) -> None:
+        """tokens: what to look for, and the token that it stands for."""
+        self._tokens = dict(tokens)
+        longest_first = sorted(self._tokens, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    def split(self, text: str) -> Iterator[tuple[int, int | str]]:
+        """Token ids and the stretches between them, each with the offset where it starts."""
+        reached = 0
+        for match in self._pattern.finditer(text):
+            token = self._tokens[match[0]]
+            start, end = match.span()
+            if start < reached or (token.whole_word and _touches_word(text, start, end)):
+                continue
+            if token.left_strip:
+                start = reached + len(text[reached:start].rstrip(_WHITE))
+            if token.right_strip:
+                end = len(text) - len(text[end:].lstrip(_WHITE))
+            if reached < start:
+                yield reached, text[reached:start]
+            yield start, token.id
+            reached = end
+        if reached < len(text):
+            yield reached, text[reached:]
+
+
+def overlapping(tokens: Sequence[AddedToken]) -> bool:
+    """Whether some token may end inside another, so that the order of looking matters."""
+    heads = {token.text[:n] for token in tokens for n in range(1, len(token.text))}
+    return any(token.text[n:] in heads for token in tokens for n in range(1, len(token.text)))
+
+
+def _touches_word(text: str, start: int, end: int) -> bool:
+    return _is_word(text[start - 1 : start]) or _is_word(text[end : end + 1])
+
+
+def _is_word(character: str) -> bool:
+    if not character:
+        return False
+    return character.isalnum() or character in _JOINERS or _in_word_category(character)
+
+
+def _in_word_category(character: str) -> bool:
+    return unicodedata.category(character) in ("Mn", "Mc", "Me", "Pc")
