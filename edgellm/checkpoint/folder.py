@@ -105,7 +105,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def _entries(path: Path) -> list[str]:
     if path.suffix == ".gguf" and path.is_file():
         raise UnsupportedError(
-            f"{path}: is a GGUF file", ("a folder with config.json and safetensors",)
+            f"{path}: is a GGUF file",
+            ("a folder with config.json and safetensors",),
+            f"It needs no conversion: edgellm run {path}",
         )
     try:
         return sorted(entry.name for entry in path.iterdir())
@@ -115,7 +117,7 @@ def _entries(path: Path) -> list[str]:
 
 
 def _refuse_adapter(folder: Path, names: Sequence[str]) -> None:
-    if "adapter_config.json" in names and "config.json" not in names:
+    if "adapter_config.json" in names:
         raise UnsupportedError(
             f"{folder}: is an adapter (adapter_config.json), not a model",
             ("whole checkpoints",),

@@ -29,31 +29,51 @@ class Weights:
 
 def read_weights(folder: Path, names: Sequence[str]) -> Weights:
     """Find and check the safetensors files among `names`, the entries of `folder`."""
-    shards = [name for name in names if name.endswith(".safetensors")]
-    native = [name for name in shards if name.startswith("consolidated")]
-    usable = [name for name in shards if name not in native]
-    notices = [f"{name}: ignored, holds the same weights under other names" for name in native]
-    notices += [
-        f"{name}: ignored, a pickle can run code"
-        for name in names
-        if name.endswith(PICKLE_SUFFIXES)
-    ]
-    if INDEX_FILE in names:
-        return _read_indexed(folder, usable, tuple(notices))
-    if len(usable) == 1:
-        path = contained_file(folder, usable[0])
-        return Weights(read_header(path), (path,), tuple(notices))
-    raise _unusable(folder, names, usable)
+    found = [name for name in names if name.endswith(".safetensors")]
+    # Mistral's own file holds the same weights under other names.
+    usable = [name for name in found if not name.startswith("consolidated")]
+    index = contained_file(folder, INDEX_FILE) if INDEX_FILE in names else None
+    placed = _weight_map(index) if index else {}
+    # Like transformers: a whole model.safetensors counts, unless the index names it as a shard.
+    if index and (SINGLE_FILE not in usable or SINGLE_FILE in placed.values()):
+        tensors, shards = _read_shards(index, placed)
+        files: tuple[Path, ...] = (index, *shards)
+    elif len(usable) == 1 or (index and SINGLE_FILE in usable):
+        files = (contained_file(folder, SINGLE_FILE if index else usable[0]),)
+        tensors = read_header(files[0])
+    else:
+        raise _unusable(folder, names, usable)
+    return Weights(tensors, files, _notices(names, {path.name for path in files}))
 
 
-def _read_indexed(folder: Path, usable: list[str], notices: tuple[str, ...]) -> Weights:
-    index = contained_file(folder, INDEX_FILE)
-    listed = _weight_map(index)
-    shard_names = sorted(set(listed.values()))
-    paths = [contained_file(folder, name) for name in shard_names]
-    tensors = _merge(index, listed, paths)
-    unused = [f"{name}: ignored, not in {INDEX_FILE}" for name in usable if name not in shard_names]
-    return Weights(tensors, (index, *paths), (*notices, *unused))
+def _notices(names: Sequence[str], used: set[str]) -> tuple[str, ...]:
+    others = [name for name in names if name.endswith(".safetensors") and name not in used]
+    pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
+    return (
+        *(f"{name}: ignored, not part of these weights" for name in others),
+        *(f"{name}: ignored, a pickle can run code" for name in pickles),
+    )
+
+
+def _read_shards(index: Path, placed: dict[str, str]) -> tuple[dict[str, StoredTensor], list[Path]]:
+    """Every tensor of every shard, each exactly where the index places it."""
+    paths = [contained_file(index.parent, name) for name in sorted(set(placed.values()))]
+    tensors: dict[str, StoredTensor] = {}
+    for path in paths:
+        for name, tensor in read_header(path).items():
+            if placed.get(name) != path.name:
+                raise FormatError(path, _misplaced(name, placed))
+            tensors[name] = tensor
+    absent = next((name for name in placed if name not in tensors), None)
+    if absent is not None:
+        problem = f"places {show(absent)} in {placed[absent]}, which does not hold it"
+        raise FormatError(index, problem)
+    return tensors, paths
+
+
+def _misplaced(name: str, placed: dict[str, str]) -> str:
+    where = f"places it in {placed[name]}" if name in placed else "does not list it"
+    return f"holds tensor {show(name)}, but {INDEX_FILE} {where}"
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -71,24 +91,6 @@ def _weight_map(index: Path) -> dict[str, str]:
                 ".safetensors file in the same folder",
             )
     return listed
-
-
-def _merge(index: Path, listed: dict[str, str], paths: list[Path]) -> dict[str, StoredTensor]:
-    """Every tensor of every shard, each exactly where the index says."""
-    tensors: dict[str, StoredTensor] = {}
-    for path in paths:
-        for name, tensor in read_header(path).items():
-            if name in tensors:
-                raise FormatError(path, f"tensor {show(name)} is also in {tensors[name].path.name}")
-            if listed.get(name) != path.name:
-                raise FormatError(path, f"tensor {show(name)} is not placed here by {index.name}")
-            tensors[name] = tensor
-    absent = next((name for name in listed if name not in tensors), None)
-    if absent is not None:
-        raise FormatError(
-            index, f"places {show(absent)} in {listed[absent]}, which does not hold it"
-        )
-    return tensors
 
 
 def _unusable(folder: Path, names: Sequence[str], usable: list[str]) -> InputError:
