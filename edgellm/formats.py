@@ -59,12 +59,55 @@ class KVFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What an engine needs besides weights and KV cache, and how it rounds sizes up."""
+
+    name: str
+    process_bytes: int  # resident before a model is loaded
+    layer_bytes: int  # bookkeeping of one decoder block
+    vocab_entry_bytes: int  # one token of the vocabulary
+    context_multiple: int  # tokens the KV cache is padded to
+    tensor_alignment: int  # bytes each tensor's size is padded to
+    ubatches: tuple[int, ...]  # tokens computed at once, largest first
+    repacked_x86_64: tuple[str, ...]  # weight formats that are rearranged at load
+    repacked_arm64: tuple[str, ...]
+
+    def padded_context(self, context: int) -> int:
+        return _round_up(context, self.context_multiple)
+
+    def padded_tensor_bytes(self, tensor_bytes: int) -> int:
+        return _round_up(tensor_bytes, self.tensor_alignment)
+
+    def repacks(self, weight_format: str, machine: str) -> bool:
+        """Whether a format is rearranged at load; machine: as `platform.machine` names it."""
+        is_arm = machine.lower() in ("arm64", "aarch64")
+        return weight_format in (self.repacked_arm64 if is_arm else self.repacked_x86_64)
+
+
+@dataclass(frozen=True, slots=True)
+class StaticPriors:
+    """How much noise in each kind of tensor costs, before anything about a model is measured.
+
+    Each role's figure is the KL divergence, in nats per token, that relative error power 1 in all
+    tensors of that role would cost if the divergence went on growing linearly.
+    """
+
+    roles: Mapping[str, float]  # by Role value
+    first_layer: float  # sensitivity of the first and last block, against a middle block's
+    last_layer: float
+    key_cache: float  # the same figure for the K and V cache
+    value_cache: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tables:
     """Every table of `quant_tables/`, checked; keys are the rows' names."""
 
     weight_formats: Mapping[str, WeightFormat]
     kv_formats: Mapping[str, KVFormat]
     kv_ladder: tuple[tuple[str, str], ...]  # (K, V) format names, best first
+    engines: Mapping[str, EngineFacts]
+    priors: StaticPriors
 
     def weight_format(self, name: str) -> WeightFormat:
         """The row called `name`, in any letter case. Raises UsageError."""
@@ -81,3 +124,7 @@ class Tables:
             assert fmt.fallback is not None, "only formats of block 1 have no fallback"
             fmt = self.weight_formats[fmt.fallback]
         return fmt
+
+
+def _round_up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple

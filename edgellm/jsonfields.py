@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 
 from edgellm.errors import FormatError
 
@@ -34,15 +34,15 @@ class JsonObject:
 
     def integer(self, key: str, least: int = 0) -> int:
         value = self._get(key)
-        if type(value) is int and least <= value <= _LARGEST_INTEGER:
+        if isinstance(value, int) and type(value) is int and least <= value <= _LARGEST_INTEGER:
             return value
         raise self._fault(key, f"is {_shown(value)}; expected an integer of at least {least}")
 
     def number(self, key: str) -> float:
         """A finite number that is not negative."""
         value = self._get(key)
-        if type(value) in (int, float) and isfinite(value) and value >= 0:  # type: ignore[arg-type]
-            return float(value)  # type: ignore[arg-type]
+        if isinstance(value, int | float) and type(value) is not bool and 0 <= value < inf:
+            return float(value)
         raise self._fault(key, f"is {_shown(value)}; expected a number of at least 0")
 
     def number_or_null(self, key: str) -> float | None:

@@ -3,14 +3,28 @@
 import tomllib
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
 from edgellm.errors import FormatError
-from edgellm.formats import KVFormat, Tables, WeightFormat
+from edgellm.formats import EngineFacts, KVFormat, StaticPriors, Tables, WeightFormat
 from edgellm.quant_tables.rows import Place, read_row
+from edgellm.spec import Role
 
 _FOLDER = Path(__file__).parent
+MATRIX_ROLES = (
+    Role.TOKEN_EMBEDDING,
+    Role.OUTPUT,
+    Role.ATTN_Q,
+    Role.ATTN_K,
+    Role.ATTN_V,
+    Role.ATTN_OUTPUT,
+    Role.FFN_GATE,
+    Role.FFN_UP,
+    Role.FFN_DOWN,
+)
 
 
 @cache
@@ -23,7 +37,9 @@ def read_tables(folder: Path) -> Tables:
     """Read and check the tables of `folder`. Raises FormatError naming the file and the row."""
     weight_formats = _read_weight_formats(folder / "weight_formats.toml")
     kv_formats, kv_ladder = _read_kv_formats(folder / "kv_formats.toml")
-    return Tables(weight_formats, kv_formats, kv_ladder)
+    engines = _read_engines(folder / "engines.toml", weight_formats)
+    priors = _read_priors(folder / "static_priors.toml")
+    return Tables(weight_formats, kv_formats, kv_ladder, engines, priors)
 
 
 def _parse(path: Path) -> dict[str, object]:
@@ -98,6 +114,41 @@ def _read_ladder(
         last_bits = key + value
         ladder.append((step[0], step[1]))
     return tuple(ladder)
+
+
+def _read_engines(
+    path: Path, weight_formats: Mapping[str, WeightFormat]
+) -> Mapping[str, EngineFacts]:
+    rows = {}
+    for name, table in _parse(path).items():
+        place = Place(path, name)
+        row = read_row(EngineFacts, table, place, {"name": name})
+        counts = (row.process_bytes, row.layer_bytes, row.vocab_entry_bytes)
+        if min(counts) < 0 or min(row.context_multiple, row.tensor_alignment) < 1:
+            raise place.fault("bytes must not be negative, multiples must be at least 1")
+        if not row.ubatches or min(row.ubatches) < 1 or not _falls(row.ubatches):
+            raise place.fault("ubatches must be positive, largest first")
+        if unknown := {*row.repacked_x86_64, *row.repacked_arm64} - set(weight_formats):
+            raise place.fault(f"repacks {min(unknown)}, which is no row of weight_formats.toml")
+        rows[name] = row
+    return MappingProxyType(rows)
+
+
+def _falls(values: tuple[int, ...]) -> bool:
+    return all(left > right for left, right in pairwise(values))
+
+
+def _read_priors(path: Path) -> StaticPriors:
+    place = Place(path, "static priors")
+    priors = read_row(StaticPriors, _parse(path), place)
+    if wrong := set(priors.roles) ^ {role.value for role in MATRIX_ROLES}:
+        raise place.fault(f"roles.{min(wrong)} is missing, or no role of a matrix")
+    layers = (priors.first_layer, priors.last_layer)
+    if not all(0 < x < inf for x in (*priors.roles.values(), *layers)):
+        raise place.fault("sensitivities must be positive")
+    if not all(0 <= x < inf for x in (priors.key_cache, priors.value_cache)):
+        raise place.fault("sensitivities of the caches must not be negative")
+    return priors
 
 
 def _check_block(row: WeightFormat | KVFormat, place: Place) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from types import MappingProxyType
+from typing import TypeVar, get_args, get_origin, get_type_hints
 
 from edgellm.errors import FormatError
 
@@ -45,8 +46,11 @@ def _typed(value: object, expected: object, key: str, place: Place) -> object:
     """`value` where its type is `expected`; TOML's integers also serve where a float is due."""
     if expected is float and type(value) is int:
         return float(value)
-    if expected == tuple[int, ...] and isinstance(value, list):
-        return tuple(_typed(item, int, key, place) for item in value)
+    if get_origin(expected) is tuple and isinstance(value, list):
+        return tuple(_typed(item, get_args(expected)[0], key, place) for item in value)
+    if get_origin(expected) is Mapping and isinstance(value, dict):
+        of = get_args(expected)[1]
+        return MappingProxyType({k: _typed(v, of, f"{key}.{k}", place) for k, v in value.items()})
     accepted = (str, type(None)) if expected == str | None else (expected,)
     if type(value) not in accepted:
         raise place.fault(f"{key} is {value!r}; expected {getattr(expected, '__name__', expected)}")

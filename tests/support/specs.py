@@ -2,6 +2,7 @@
 
 from edgellm.spec import DType, ModelSpec, Role, TensorSpec
 
+
 def make_spec(
     *,
     layers: int = 2,
