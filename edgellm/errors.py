@@ -8,7 +8,8 @@
     │   └── IntegrityError     a file is not the one its manifest describes
     ├── BudgetError            the model does not fit the memory it was given
     ├── OutputError            a result could not be written
-    └── RuntimeFailure         an engine failed
+    ├── RuntimeFailure         an engine failed
+    └── Cancelled              the caller asked for work to stop
 
 The text of each is one line: what, where, got, expected, next step.
 """
@@ -93,3 +94,7 @@ class RuntimeFailure(EdgeLLMError):
     def __init__(self, engine: str, problem: str) -> None:
         super().__init__(f"{engine}: {problem}")
         self.engine = engine
+
+
+class Cancelled(EdgeLLMError):
+    """The caller asked for work to stop, and it did."""

@@ -1,0 +1,173 @@
+"""Turn a conversation into a prompt with the model's own template, which is untrusted code.
+
+The sandbox of jinja2 keeps a template from Python's internals but not from using all time and
+memory, so every rendering happens in a helper process under limits.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from edgellm.errors import EdgeLLMError, FormatError, InputError
+from edgellm.runtimes.protocol import Message
+
+MAX_TEMPLATE_BYTES = 256 << 10
+MAX_OUTPUT_BYTES = 4 << 20
+MAX_MEMORY_BYTES = 512 << 20  # where the system enforces it
+LIMIT_S = 2.0
+_HANG_S = 15.0  # the helper ends itself after LIMIT_S; this is for one that cannot even start
+_TIMED_OUT = 1  # exit status of faulthandler's watchdog
+_MESSAGE_CHARACTERS = 200
+
+# What the helper may report, as errors say it.
+PROBLEMS: Mapping[str, str] = MappingProxyType(
+    {
+        "refused": "refuses this conversation",
+        "security": "reaches for what templates may not use",
+        "undefined": "uses something that does not exist",
+        "length": f"makes more than {MAX_OUTPUT_BYTES >> 20} MiB of text",
+        "recursion": "calls itself too deeply",
+        "memory": f"needs more than {MAX_MEMORY_BYTES >> 20} MiB of memory",
+        "other": "fails",
+    }
+)
+
+
+def render(
+    template: str,
+    messages: Sequence[Message],
+    *,
+    bos_token: str,
+    eos_token: str,
+    add_generation_prompt: bool = True,
+) -> str:
+    """Render once; see TemplateHelper.render."""
+    with TemplateHelper() as helper:
+        return helper.render(
+            template,
+            messages,
+            bos_token=bos_token,
+            eos_token=eos_token,
+            add_generation_prompt=add_generation_prompt,
+        )
+
+
+class TemplateHelper:
+    """Owns one waiting helper process: make it before slow work, and its start costs no time."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = _start()
+
+    def render(
+        self,
+        template: str,
+        messages: Sequence[Message],
+        *,
+        bos_token: str,
+        eos_token: str,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        """The prompt for `messages`.
+
+        Raises FormatError for a template that is not valid, InputError when it refuses the
+        messages, breaks a limit or fails.
+        """
+        _check(template, messages)
+        request = {
+            "template": template,
+            "variables": {
+                "messages": [{"role": m.role, "content": m.content} for m in messages],
+                "tools": None,
+                "documents": None,
+                "add_generation_prompt": add_generation_prompt,
+                "bos_token": bos_token,
+                "eos_token": eos_token,
+            },
+            "limit_s": LIMIT_S,
+            "limit_bytes": MAX_OUTPUT_BYTES,
+            "memory_bytes": MAX_MEMORY_BYTES,
+        }
+        return self._ask(json.dumps(request).encode())
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(self, request: bytes) -> str:
+        process, self._process = self._process or _start(), None  # each serves once
+        try:
+            reply, _ = process.communicate(request, timeout=_HANG_S)
+        except subprocess.TimeoutExpired:
+            raise InputError(f"chat template: no result after {_HANG_S:.0f} s") from None
+        finally:
+            process.kill()
+            process.communicate()
+        return _text(reply, process.returncode)
+
+
+def _start() -> subprocess.Popen[bytes]:
+    script = Path(__file__).with_name("chat_template_helper.py")
+    # Ctrl-C is for us, not for the helper; it ends when our end of its stdin closes.
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    return subprocess.Popen(
+        [sys.executable, "-I", str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        creationflags=flags,
+    )
+
+
+def _check(template: str, messages: Sequence[Message]) -> None:
+    size_bytes = len(template.encode("utf-8", "surrogatepass"))
+    if size_bytes > MAX_TEMPLATE_BYTES:
+        raise InputError(
+            f"chat template: {size_bytes} bytes; at most {MAX_TEMPLATE_BYTES} are allowed"
+        )
+    for number, message in enumerate(messages, 1):
+        try:
+            message.content.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"message {number} ({message.role}) is not valid Unicode") from None
+
+
+def _text(reply: bytes, status: int) -> str:
+    try:
+        answer = json.loads(reply)
+    except ValueError:
+        raise _died(status) from None
+    if "text" in answer:
+        return str(answer["text"])
+    raise _error(str(answer.get("error")), str(answer.get("message")))
+
+
+def _died(status: int) -> InputError:
+    if status == _TIMED_OUT:
+        return InputError(f"chat template: not done after {LIMIT_S:.0f} s")
+    return InputError(f"chat template: its process ended with status {status}")
+
+
+def _error(kind: str, message: str) -> EdgeLLMError:
+    printable = "".join(c if c.isprintable() else " " for c in message)
+    line = " ".join(printable.split())[:_MESSAGE_CHARACTERS]
+    if kind == "syntax":
+        return FormatError("chat template", line)
+    return InputError(f"chat template: {PROBLEMS[kind]}{': ' if line else ''}{line}")

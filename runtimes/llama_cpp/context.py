@@ -1,0 +1,106 @@
+"""One llama.cpp context: the KV cache and the calls that fill it."""
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import llama_cpp.llama_cpp as llama
+
+from edgellm.errors import RuntimeFailure
+from edgellm.runtimes.llama_cpp.library import ENGINE, StatusError
+from edgellm.runtimes.protocol import CancelToken
+
+_ABORTED = 2
+_DECODE_STATUS = {
+    1: "the KV cache has no room for the batch",
+    -1: "the batch is not valid",
+    -2: "not enough memory for the computation",
+}
+
+
+class Context:
+    """Owns a llama_context and one batch of `ubatch` tokens; positions follow the cache."""
+
+    def __init__(self, handle: llama.llama_context_p, ubatch: int) -> None:
+        self._handle: llama.llama_context_p | None = handle
+        self.ubatch = ubatch
+        self._native = threading.Lock()  # held inside llama.cpp, so that close() can wait
+        self._tokens = (llama.llama_token * ubatch)()
+        self._batch = llama.llama_batch_get_one(self._tokens, ubatch)
+        self._stop_flag = ctypes.create_string_buffer(2)
+        self._abort = _flag_reader()
+        llama.llama_set_abort_callback(
+            handle, self._abort, ctypes.cast(self._stop_flag, ctypes.c_void_p)
+        )
+
+    def check_open(self) -> None:
+        """Raises RuntimeFailure once the model has been closed."""
+        _ = self.handle
+
+    @property
+    def handle(self) -> llama.llama_context_p:
+        if self._handle is None:
+            raise RuntimeFailure(ENGINE, "the model has been closed")
+        return self._handle
+
+    def clear(self) -> None:
+        """Forget every token."""
+        with self._native:
+            memory = llama.llama_get_memory(self.handle)
+            assert memory is not None
+            llama.llama_memory_clear(memory, False)
+
+    def decode(self, tokens: Sequence[int]) -> bool:
+        """Add at most `ubatch` tokens; False when it was cancelled. Raises StatusError."""
+        count = len(tokens)
+        self._tokens[:count] = tokens
+        return self._decode(count)
+
+    def decode_one(self, token: int) -> bool:
+        self._tokens[0] = token
+        return self._decode(1)
+
+    def sample(self, chain: int) -> int:
+        """A token from the logits of the last one added."""
+        with self._native:
+            token: int = llama.llama_sampler_sample(chain, self.handle, -1)
+            return token
+
+    @contextmanager
+    def heeding(self, cancel: CancelToken) -> Iterator[None]:
+        """Let `cancel` stop llama.cpp between two operations of its graph."""
+
+        def stop() -> None:
+            self._stop_flag[0] = b"x"
+
+        self._stop_flag[0] = b"\0"
+        silence = cancel.listen(stop)
+        try:
+            yield
+        finally:
+            silence()
+
+    def close(self) -> None:
+        """Free the cache, after the call that is running, which is told to stop."""
+        self._stop_flag[0] = b"x"
+        with self._native:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                llama.llama_free(handle)
+
+    def _decode(self, count: int) -> bool:
+        self._batch.n_tokens = count
+        with self._native:
+            status: int = llama.llama_decode(self.handle, self._batch)
+        if status in (0, _ABORTED):
+            return status == 0
+        raise StatusError(_DECODE_STATUS.get(status, f"decoding failed with status {status}"))
+
+
+def _flag_reader() -> Callable[[int], bool]:
+    """An abort callback in C, so that asking costs no Python: strlen("") is 0, strlen("x") is 1."""
+    libc = ctypes.cdll.msvcrt if hasattr(ctypes, "WinDLL") else ctypes.CDLL(None)
+    address = ctypes.cast(libc.strlen, ctypes.c_void_p).value
+    reader: Callable[[int], bool] = llama.ggml_abort_callback(address)
+    return reader

@@ -1,0 +1,130 @@
+"""Text to tokens and back with the model's own vocabulary."""
+
+import ctypes
+import unicodedata
+from pathlib import Path
+
+import llama_cpp.llama_cpp as llama
+
+from edgellm.errors import InputError, UnsupportedError
+from edgellm.gguf_file import GGUFFile
+
+_EOS_IDS = "edgellm.eos_token_ids"
+_NORMALIZER = "edgellm.tokenizer.normalizer"
+_SENTENCEPIECE = 1  # LLAMA_VOCAB_TYPE_SPM
+_BYTE = 32  # LLAMA_TOKEN_ATTR_BYTE
+_MAX_TEXT_BYTES = 1 << 30
+
+
+class Vocabulary:
+    """Reads the vocabulary of a loaded model; valid while that model is."""
+
+    def __init__(self, model: llama.llama_model_p, file: GGUFFile) -> None:
+        vocab = llama.llama_model_get_vocab(model)
+        assert vocab is not None
+        self._vocab = vocab
+        self.n_tokens: int = llama.llama_vocab_n_tokens(vocab)
+        self._nfc = _normalizer_is_nfc(file)
+        self._end_ids = _end_ids(file)
+        self._adds_bos: bool = llama.llama_vocab_get_add_bos(vocab)
+        self.bos: int | None = _id_or_none(llama.llama_vocab_bos(vocab))
+        self.eos: int | None = _id_or_none(llama.llama_vocab_eos(vocab))
+        self._drops_first_space = (
+            llama.llama_vocab_type(vocab) == _SENTENCEPIECE
+            and file.metadata.get("tokenizer.ggml.add_space_prefix", True) is True
+        )
+        self._buffer = ctypes.create_string_buffer(256)
+        self._check_bytes(file.path)
+
+    def text(self, token: int | None) -> str:
+        """How the vocabulary writes a special token; empty when there is none."""
+        if token is None:
+            return ""
+        raw: bytes = llama.llama_vocab_get_text(self._vocab, token)
+        return raw.decode("utf-8", "replace")
+
+    def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
+        """Token ids without a BOS. parse_special: whether "<|end|>" in the text means the token."""
+        if self._nfc:
+            text = unicodedata.normalize("NFC", text)
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError:
+            raise InputError("the prompt is not valid Unicode: it has half a surrogate") from None
+        if len(raw) > _MAX_TEXT_BYTES:
+            raise InputError(f"the prompt has {len(raw)} bytes; at most {_MAX_TEXT_BYTES}")
+        return self._tokenize(raw, parse_special)
+
+    def prompt_tokens(self, text: str) -> list[int]:
+        """Token ids of a whole prompt: exactly one BOS in front where the model wants one."""
+        tokens = self.tokenize(text, parse_special=True)
+        if self._adds_bos and self.bos is not None and tokens[:1] != [self.bos]:
+            return [self.bos, *tokens]
+        return tokens
+
+    def is_end(self, token: int) -> bool:
+        return token in self._end_ids or llama.llama_vocab_is_eog(self._vocab, token)
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes a token stands for; control tokens are empty unless `special`."""
+        length = self._piece(token, special)
+        if length < 0:
+            self._buffer = ctypes.create_string_buffer(-length)
+            length = self._piece(token, special)
+        return self._buffer.raw[:length]
+
+    def begins_text(self, last_prompt_token: int) -> bool:
+        """Whether an answer's leading space is sentencepiece's own and not to be shown."""
+        return self._drops_first_space and llama.llama_vocab_is_control(
+            self._vocab, last_prompt_token
+        )
+
+    def _piece(self, token: int, special: bool) -> int:
+        length: int = llama.llama_token_to_piece(
+            self._vocab, token, self._buffer, len(self._buffer), 0, special
+        )
+        return length
+
+    def _tokenize(self, raw: bytes, parse_special: bool) -> list[int]:
+        tokens = (llama.llama_token * (len(raw) + 8))()
+        count = llama.llama_tokenize(
+            self._vocab, raw, len(raw), tokens, len(tokens), False, parse_special
+        )
+        if count < 0:
+            tokens = (llama.llama_token * -count)()
+            count = llama.llama_tokenize(
+                self._vocab, raw, len(raw), tokens, len(tokens), False, parse_special
+            )
+        ids: list[int] = tokens[:count]
+        return ids
+
+    def _check_bytes(self, path: Path) -> None:
+        """llama.cpp ends the process over a character that sentencepiece tokens cannot spell."""
+        if llama.llama_vocab_type(self._vocab) != _SENTENCEPIECE:
+            return
+        found = 0
+        for token in range(self.n_tokens):
+            found += bool(llama.llama_vocab_get_attr(self._vocab, token) & _BYTE)
+            if found == 256:
+                return
+        raise UnsupportedError(
+            f"{path}: a sentencepiece vocabulary with {found} byte tokens", ["all 256 of them"]
+        )
+
+
+def _normalizer_is_nfc(file: GGUFFile) -> bool:
+    normalizer = file.metadata.get(_NORMALIZER)
+    if normalizer not in (None, "nfc"):
+        raise UnsupportedError(f"{file.path}: {_NORMALIZER} {normalizer!r}", ["nfc"])
+    return normalizer == "nfc"
+
+
+def _end_ids(file: GGUFFile) -> frozenset[int]:
+    ids = file.metadata.get(_EOS_IDS, ())
+    if not isinstance(ids, tuple):
+        raise UnsupportedError(f"{file.path}: {_EOS_IDS} with so many ids", ["a few ids"])
+    return frozenset(token for token in ids if isinstance(token, int))
+
+
+def _id_or_none(token: int) -> int | None:
+    return None if token == llama.LLAMA_TOKEN_NULL else token
