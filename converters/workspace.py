@@ -102,13 +102,13 @@ def _locked(space: Workspace) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(space.lock, timeout=0)
-    try:
-        with output_errors(space.lock):
+    with output_errors(space.lock):
+        try:
             lock.acquire()
-    except Timeout as error:
-        raise OutputError(
-            f"{space.out}: another process is writing it; wait for it or choose another folder"
-        ) from error
+        except Timeout as error:
+            raise OutputError(
+                f"{space.out}: another process is writing it; wait for it or choose another folder"
+            ) from error
     try:
         yield
     finally:

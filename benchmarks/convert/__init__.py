@@ -1,0 +1,1 @@
+"""Memory and speed of `convert` on a generated 1 GiB checkpoint."""

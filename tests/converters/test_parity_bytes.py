@@ -1,0 +1,50 @@
+"""Bytes of the streaming quantizer against llama.cpp's own llama_model_quantize."""
+
+from pathlib import Path
+
+import gguf
+import pytest
+from gguf.constants import GGML_QUANT_SIZES
+
+from edgellm.formats import WeightFormat
+from edgellm.quant_tables import load_tables
+from tests.support.conversions import convert_folder, tiny_checkpoint
+from tests.support.llama_cpp_reference import llama_model_quantize
+
+BLOCKS = [
+    fmt
+    for fmt in load_tables().weight_formats.values()
+    if not fmt.needs_imatrix and fmt.block > 1
+]
+
+
+def tensor_bytes(path: Path) -> dict[str, bytes]:
+    return {tensor.name: tensor.data.tobytes() for tensor in gguf.GGUFReader(path).tensors}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sharded, untied bf16 with GQA, whose Q and K rows must be permuted."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    return tiny_checkpoint(folder, dtype="BF16", shards=3, num_hidden_layers=1)
+
+
+@pytest.fixture(scope="module")
+def full_precision(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that llama.cpp starts from."""
+    return convert_folder(checkpoint, tmp_path_factory.mktemp("full") / "f32", "f32").gguf
+
+
+@pytest.mark.parametrize("fmt", BLOCKS, ids=lambda fmt: fmt.name)
+def test_every_tensor_has_the_bytes_that_llama_model_quantize_writes(
+    checkpoint: Path, full_precision: Path, tmp_path: Path, fmt: WeightFormat
+) -> None:
+    if fmt.ggml_type not in [int(known) for known in GGML_QUANT_SIZES]:
+        pytest.skip(f"gguf-py does not read {fmt.name}")
+    ours = convert_folder(checkpoint, tmp_path / "ours", fmt.name).gguf
+    matrices = [t.name for t in gguf.GGUFReader(full_precision).tensors if len(t.shape) == 2]
+    llama_model_quantize(
+        full_precision, tmp_path / "theirs.gguf", dict.fromkeys(matrices, fmt.ggml_type)
+    )
+    theirs = tensor_bytes(tmp_path / "theirs.gguf")
+    assert tensor_bytes(ours) == theirs
