@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgellm.checkpoint.contained import contained_file
 from edgellm.checkpoint.fields import Fields
 from edgellm.checkpoint.generation import GenerationConfig, read_generation_config
-from edgellm.checkpoint.json_file import read_json, show
+from edgellm.checkpoint.json_file import os_reason, read_json, show
 from edgellm.checkpoint.safetensors_header import StoredTensor
 from edgellm.checkpoint.weights import read_weights
 from edgellm.errors import FormatError, InputError, UnsupportedError
@@ -103,17 +103,23 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def _entries(path: Path) -> list[str]:
-    if path.suffix == ".gguf" and path.is_file():
-        raise UnsupportedError(
+    try:
+        return sorted(entry.name for entry in path.iterdir())
+    except NotADirectoryError as error:
+        raise _not_a_folder(path) from error
+    except (OSError, ValueError) as error:
+        problem = f"cannot be opened as a checkpoint folder: {os_reason(error)}"
+        raise InputError(f"{path}: {problem}") from error
+
+
+def _not_a_folder(path: Path) -> InputError:
+    if path.suffix == ".gguf":
+        return UnsupportedError(
             f"{path}: is a GGUF file",
             ("a folder with config.json and safetensors",),
             f"It needs no conversion: edgellm run {path}",
         )
-    try:
-        return sorted(entry.name for entry in path.iterdir())
-    except (OSError, ValueError) as error:
-        reason = "not a folder" if path.is_file() else "no such folder"
-        raise InputError(f"{path}: {reason}; expected a checkpoint with config.json") from error
+    return InputError(f"{path}: is a file; expected a folder with config.json and safetensors")
 
 
 def _refuse_adapter(folder: Path, names: Sequence[str]) -> None:

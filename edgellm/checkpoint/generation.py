@@ -14,7 +14,7 @@ class GenerationConfig:
     do_sample: bool | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_k: int | None = None
+    top_k: int | None = None  # 0 or less: no limit
     min_p: float | None = None
     repetition_penalty: float | None = None
 
@@ -34,7 +34,7 @@ def read_generation_config(written: Fields | None, config: Fields) -> Generation
         do_sample=written.boolean("do_sample", False) if written.has("do_sample") else None,
         temperature=written.optional_number("temperature", low=0, high=100),
         top_p=written.optional_number("top_p", low=0, high=1),
-        top_k=written.optional_integer("top_k", low=0),
+        top_k=written.optional_integer("top_k", low=-1),
         min_p=written.optional_number("min_p", low=0, high=1),
         repetition_penalty=written.optional_number("repetition_penalty", low=0.01, high=100),
     )

@@ -10,7 +10,7 @@ from edgellm.errors import InputError
 from edgellm.progress import ProgressSink, ignore_progress
 
 # Everything a conversion reads, and nothing else: no pickles, no code, no other formats' folders.
-_WANTED = [
+_WANTED = (
     "*.safetensors",
     "model.safetensors.index.json",
     "config.json",
@@ -22,8 +22,8 @@ _WANTED = [
     "added_tokens.json",
     "chat_template.jinja",
     "adapter_config.json",  # so that an adapter is named as one
-]
-_UNWANTED = ["*/*", "consolidated*"]
+)
+_UNWANTED = ("*/*", "consolidated*")
 _HUB_NAME = re.compile(
     r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*)(?:@(?P<revision>[\w][\w./-]*))?",
     re.ASCII,
@@ -80,8 +80,8 @@ def _fetch(repository: str, revision: str, offline: bool, progress: ProgressSink
                 repository,
                 revision=revision,
                 local_files_only=offline,
-                allow_patterns=_WANTED,
-                ignore_patterns=_UNWANTED,
+                allow_patterns=list(_WANTED),
+                ignore_patterns=list(_UNWANTED),
                 tqdm_class=bar_class(repository, progress),
                 library_name="edgellm",
             )

@@ -1,6 +1,7 @@
 """JSON from strangers: bounded in bytes and values, no duplicate keys, no NaN."""
 
 import json
+import reprlib
 import stat
 from collections import Counter
 from collections.abc import Mapping
@@ -11,16 +12,21 @@ from edgellm.errors import FormatError, InputError
 from edgellm.units import format_bytes
 
 MAX_CONFIG_BYTES = 4 << 20  # the largest published config.json is below 100 kB
-MAX_VALUES = 2_000_000  # keeps the parsed objects below about 150 MB
+MAX_VALUES = 2_000_000  # twice what the merges of a 128k-token vocabulary take
 
 
 def show(value: object, limit: int = 80) -> str:
     """Quote a value from a file for an error: one line, printable, cut at `limit` characters."""
-    try:
-        text = repr(value)
-    except RecursionError:
-        text = f"a deeply nested {type(value).__name__}"
+    brief = reprlib.Repr()  # a plain repr of a hostile list costs time and memory
+    brief.maxstring = brief.maxother = limit
+    brief.maxlist = 8
+    text = brief.repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def os_reason(error: OSError | ValueError) -> str:
+    """Why the system refused, without the path and number that str(error) repeats."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def file_bytes(path: Path) -> int:
@@ -28,7 +34,7 @@ def file_bytes(path: Path) -> int:
     try:
         facts = path.stat()
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {_reason(error)}") from error
+        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from error
     if not stat.S_ISREG(facts.st_mode):
         raise InputError(f"{path}: not a regular file")
     return facts.st_size
@@ -44,15 +50,15 @@ def read_json(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> dict[str, object
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {_reason(error)}") from error
+        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from error
     return parse_json(raw, path)
 
 
-def parse_json(raw: bytes, path: Path) -> dict[str, object]:
+def parse_json(raw: bytes, path: Path, max_values: int = MAX_VALUES) -> dict[str, object]:
     """Read one JSON object from bytes; `path` names the file in errors. Raises FormatError."""
     # Commas and brackets bound the number of values, before anything is built from them.
-    if sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
-        raise FormatError(path, f"more than {MAX_VALUES} JSON values")
+    if sum(map(raw.count, (b",", b"[", b"{"))) > max_values:
+        raise FormatError(path, f"more than {max_values} JSON values")
     try:
         document: object = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
@@ -80,7 +86,3 @@ def _unique(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or str(error)

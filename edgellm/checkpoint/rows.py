@@ -9,6 +9,7 @@ from io import FileIO
 import numpy as np
 from numpy.typing import NDArray
 
+from edgellm.checkpoint.json_file import os_reason
 from edgellm.checkpoint.safetensors_header import StoredTensor
 from edgellm.errors import FormatError, InputError
 from edgellm.spec import DType
@@ -30,7 +31,7 @@ def read_rows(tensor: StoredTensor, start: int, stop: int) -> F32Array:
             file.seek(tensor.start_byte + start * tensor.row_bytes)
             complete = _fill(file, stored.reshape(-1).view(np.uint8).data)
     except OSError as error:
-        raise InputError(f"{tensor.path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{tensor.path}: cannot be read: {os_reason(error)}") from error
     if not complete:
         raise FormatError(tensor.path, f"ends inside tensor {tensor.name!r}")
     return (

@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 
 from edgellm.checkpoint.fields import Fields
-from edgellm.checkpoint.json_file import file_bytes, parse_json, show
+from edgellm.checkpoint.json_file import file_bytes, os_reason, parse_json, show
 from edgellm.errors import FormatError, InputError, UnsupportedError
 from edgellm.spec import DType
 from edgellm.units import format_bytes
@@ -18,6 +18,7 @@ from edgellm.units import format_bytes
 MAX_HEADER_BYTES = 16 << 20
 MAX_TENSORS = 100_000
 MAX_RANK = 8
+MAX_VALUES = 10 * MAX_TENSORS  # keeps what a hostile header becomes below 200 MB
 MAX_OFFSET = 2**63 - 1
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
@@ -64,7 +65,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     total_bytes = file_bytes(path)
     raw = _header_bytes(path, total_bytes)
     body_start = _LENGTH_BYTES + len(raw)
-    document = parse_json(raw, path)
+    document = parse_json(raw, path, MAX_VALUES)
     _check_metadata(document.pop(_METADATA, None), path)
     if len(document) > MAX_TENSORS:
         raise FormatError(path, f"lists {len(document)} tensors; at most {MAX_TENSORS} are read")
@@ -84,7 +85,7 @@ def _header_bytes(path: Path, total_bytes: int) -> bytes:
             _check_header_length(path, length, header_bytes, total_bytes)
             raw = file.read(header_bytes)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be read: {os_reason(error)}") from error
     if len(raw) < header_bytes:
         raise FormatError(path, "the file shrank while it was read")
     if not raw.startswith(b"{"):

@@ -15,7 +15,8 @@ def read_rope(config: Fields, context_length: int) -> tuple[float, RopeScaling |
     transformers 4 writes rope_theta and rope_scaling, 5 writes both inside rope_parameters.
     Raises FormatError when the places disagree, UnsupportedError for other kinds of scaling.
     """
-    sections = [s for key in ("rope_parameters", "rope_scaling") if (s := config.section(key))]
+    written = (config.section(key) for key in ("rope_parameters", "rope_scaling"))
+    sections = [section for section in written if section is not None]
     _refuse_partial_rotation([config, *sections])
     _refuse_nested(sections)
     theta = _theta([config, *sections])

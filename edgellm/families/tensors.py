@@ -105,7 +105,9 @@ def _refuse_missing(checkpoint: Checkpoint, expected: list[Expected]) -> None:
             ("checkpoints of the whole ...ForCausalLM",),
         )
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    raise FormatError(checkpoint.folder, f"tensor {missing[0]}{more} missing")
+    raise FormatError(
+        checkpoint.folder, f"tensor {missing[0]}{more} missing; download the checkpoint again"
+    )
 
 
 def _refuse_unexpected(checkpoint: Checkpoint, family: Family, known: set[str]) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -196,8 +197,9 @@ def test_a_missing_folder_a_file_and_an_empty_folder_are_refused(tmp_path: Path)
     file = tmp_path / "notes.txt"
     file.write_text("")
     (tmp_path / "empty").mkdir()
-    assert "no such folder" in refusal(tmp_path / "nowhere")
-    assert "not a folder" in refusal(file)
+    assert "cannot be opened as a checkpoint folder" in refusal(tmp_path / "nowhere")
+    assert "cannot be opened as a checkpoint folder" in refusal(tmp_path / ("x" * 9000))
+    assert "is a file; expected a folder" in refusal(file)
     assert "no config.json" in refusal(tmp_path / "empty")
 
 
@@ -266,7 +268,10 @@ def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
     assert "missing" in refusal(folder)
 
 
-def test_code_in_a_checkpoint_is_ignored_and_reported(tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_ignored_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "socket", None)  # whoever opens one fails
     folder = write_checkpoint(
         tmp_path,
         auto_map={"AutoModel": "evil--model.Model"},

@@ -1,15 +1,18 @@
 """Checkpoints that are something else, or whose config.json does not fit their tensors."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgellm.checkpoint import open_checkpoint
 from edgellm.errors import FormatError, InputError, UnsupportedError
-from edgellm.families import read_spec
+from edgellm.families import FAMILIES, read_spec
 from edgellm.spec import ModelSpec, Role
 from tests.support.checkpoints import model_config, random_tensors, write_checkpoint, write_weights
 
@@ -111,6 +114,31 @@ def test_a_config_that_lies_is_refused_by_the_field(lie: str, tmp_path: Path) ->
     with pytest.raises(InputError, match=problem) as caught:
         read_spec(open_checkpoint(folder))
     assert str(caught.value).isprintable()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(sorted({*model_config("qwen2"), *model_config("llama", transformers=4)}))
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.dictionaries(KEYS, JSON, min_size=1, max_size=3),
+    family=st.sampled_from(sorted(FAMILIES)),
+)
+def test_no_config_raises_anything_else(
+    changes: dict[str, Any], family: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / family
+    if not folder.exists():
+        write_checkpoint(folder, family, **TINY)
+    config = {**model_config(family, **TINY), **changes}
+    (folder / "config.json").write_text(json.dumps(config))
+    with suppress(InputError):
+        assert spec_of(folder).parameters > 0
 
 
 def with_tensors(

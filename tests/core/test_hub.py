@@ -1,5 +1,4 @@
-"""Models by path or Hub name, against a server on this machine; each case in its own process,
-because huggingface_hub reads its environment when it is imported."""
+"""Models by path or Hub name, against a server on this machine."""
 
 import json
 import os
@@ -54,7 +53,10 @@ def resolve(
     sockets: bool = True,
     **environment: str,
 ) -> dict[str, Any]:
-    """What `resolve_model` does in a process with this HF_HOME and HF_ENDPOINT."""
+    """What `resolve_model` does with this HF_HOME and HF_ENDPOINT.
+
+    In a process of its own: huggingface_hub reads its environment when it is imported.
+    """
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     result = subprocess.run(
         [sys.executable, "-c", RESOLVE, json.dumps([reference, offline, sockets])],
