@@ -13,7 +13,7 @@ from edgellm.errors import RuntimeFailure
 
 ENGINE = "llama.cpp"
 _KEPT_LINES = 2000
-_WARN, _ERROR, _CONTINUED = 2, 3, 5
+_WARN, _ERROR, _CONTINUED = 3, 4, 5  # enum ggml_log_level
 _SHOWN_LINES = 3
 
 

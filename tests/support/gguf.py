@@ -167,4 +167,7 @@ class TinyLlama:
         if len(shape) == 1:
             return np.ones(shape, np.float32)
         rng = np.random.default_rng([self.seed, *name.encode()])
-        return rng.normal(0, self.scale, shape).astype(np.float32)
+        weights = rng.normal(0, self.scale, shape).astype(np.float32)
+        if name == "token_embd.weight":
+            weights[: 3 + len(SPECIAL_TOKENS)] = 0  # a special token is never the likeliest
+        return weights

@@ -1,0 +1,259 @@
+"""Answers of a tiny random model: what is decoded, shown, counted, and how answers end."""
+
+import ctypes
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import llama_cpp.llama_cpp as llama
+import numpy as np
+import pytest
+
+from edgellm.errors import InputError, RuntimeFailure, UsageError
+from edgellm.events import ContextFull, Done, Event, PrefillProgress, TextDelta
+from edgellm.runtimes.llama_cpp.library import load_library
+from edgellm.runtimes.llama_cpp.model import LlamaCppModel
+from edgellm.runtimes.protocol import CancelToken, LoadOptions, Message, Prompt, SamplingOptions
+from edgellm.runtimes.text_stream import TextStream
+from tests.runtimes.conftest import LoadTiny
+
+GREEDY = SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=24)
+
+
+def answer(model: LlamaCppModel, prompt: Prompt, sampling: SamplingOptions = GREEDY) -> Done:
+    *_, done = model.generate(prompt, sampling)
+    assert isinstance(done, Done)
+    return done
+
+
+def tokens_of(model: LlamaCppModel, prompt: Prompt) -> list[int]:
+    return model._prompt_tokens(prompt)
+
+
+def text_of(model: LlamaCppModel, tokens: list[int]) -> str:
+    return TextStream(()).feed(b"".join(model._vocabulary.piece(token) for token in tokens))
+
+
+def greedy_by_full_logits(path: Path, prompt: list[int], count: int) -> list[int]:
+    """An independent loop: a new context for each token, argmax over all logits in numpy."""
+    load_library()
+    model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
+    n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
+    tokens = list(prompt)
+    for _ in range(count):
+        params = llama.llama_context_default_params()
+        params.n_ctx, params.type_k, params.type_v = 512, 0, 0
+        context = llama.llama_init_from_model(model, params)
+        ids = (llama.llama_token * len(tokens))(*tokens)
+        assert llama.llama_decode(context, llama.llama_batch_get_one(ids, len(tokens))) == 0
+        logits = ctypes.cast(llama.llama_get_logits(context), ctypes.POINTER(ctypes.c_float))
+        tokens.append(int(np.argmax(np.ctypeslib.as_array(logits, (n_vocab,)))))
+        llama.llama_free(context)
+    llama.llama_model_free(model)
+    return tokens[len(prompt) :]
+
+
+def test_greedy_text_is_that_of_an_independent_loop_over_full_logits(
+    tiny: LlamaCppModel, tiny_gguf: Path
+) -> None:
+    prompt = tokens_of(tiny, "Once upon a time" * 10)
+    expected = greedy_by_full_logits(tiny_gguf, prompt, 24)
+    done = answer(tiny, "Once upon a time" * 10)
+    assert done.usage.generated_tokens == 24
+    assert done.text == text_of(tiny, expected)
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(tiny: LlamaCppModel) -> None:
+    texts = [
+        answer(tiny, "hello", SamplingOptions(seed=seed, max_tokens=40)).text for seed in (1, 1, 2)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_without_a_seed_texts_differ(tiny: LlamaCppModel) -> None:
+    free = SamplingOptions(temperature=2, max_tokens=40)
+    assert answer(tiny, "hello", free).text != answer(tiny, "hello", free).text
+
+
+def test_a_strong_repeat_penalty_forbids_repeats(tiny: LlamaCppModel) -> None:
+    strict = SamplingOptions(temperature=0, repeat_penalty=1e6, repeat_last_n=64, max_tokens=30)
+    text = answer(tiny, "a", strict).text.replace("\ufffd", "")
+    spellings = 2  # of an ASCII character in this vocabulary: as itself and as a byte
+    assert max(Counter(text).values()) <= spellings
+
+
+def test_prefill_goes_in_ubatches_and_reports_each(tiny: LlamaCppModel) -> None:
+    events = list(tiny.generate("x" * 150, GREEDY))
+    progress = [event.processed for event in events if isinstance(event, PrefillProgress)]
+    assert progress == [0, 64, 128, 152]
+
+
+def test_text_of_the_deltas_is_the_text_of_the_end(tiny: LlamaCppModel) -> None:
+    events = list(tiny.generate("hello", SamplingOptions(seed=3, max_tokens=60)))
+    deltas = [event.text for event in events if isinstance(event, TextDelta)]
+    assert isinstance(done := events[-1], Done)
+    assert "".join(deltas) == done.text
+    assert done.usage.generated_tokens == 60
+    assert done.stop_reason == "length"
+    assert min(done.timings.prefill_s, done.timings.decode_s, done.timings.first_token_s) > 0
+
+
+def test_a_stop_text_ends_the_answer_and_is_not_shown(tiny: LlamaCppModel) -> None:
+    free = SamplingOptions(seed=5, max_tokens=60)
+    whole = answer(tiny, "hello", free).text
+    stop = whole[20:24]
+    done = answer(tiny, "hello", SamplingOptions(seed=5, max_tokens=60, stop=(stop,)))
+    assert done.stop_reason == "stop"
+    assert done.text == whole[: whole.index(stop)]
+
+
+def test_a_full_context_is_an_event_and_then_the_end(tiny: LlamaCppModel) -> None:
+    events = list(tiny.generate("x" * 500, SamplingOptions(seed=1)))
+    assert isinstance(full := events[-2], ContextFull)
+    assert (full.used, full.limit) == (512, 512)
+    assert isinstance(done := events[-1], Done)
+    assert done.stop_reason == "context_full"
+    assert done.usage.prompt_tokens + done.usage.generated_tokens == 512 + 1
+
+
+def test_a_prompt_that_fills_the_context_gets_one_token(tiny: LlamaCppModel) -> None:
+    done = answer(tiny, "x" * 510)
+    assert (done.usage.prompt_tokens, done.usage.generated_tokens) == (512, 1)
+
+
+def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(tiny: LlamaCppModel) -> None:
+    with pytest.raises(InputError, match=r"513 tokens, the context holds 512; shorten it"):
+        answer(tiny, "x" * 511)
+
+
+def test_a_prompt_of_half_a_surrogate_is_refused(tiny: LlamaCppModel) -> None:
+    with pytest.raises(InputError, match="not valid Unicode"):
+        answer(tiny, "\ud83c")
+
+
+def test_an_empty_prompt_starts_from_the_bos_token(tiny: LlamaCppModel) -> None:
+    assert answer(tiny, "").usage.prompt_tokens == 1
+
+
+def test_an_empty_prompt_without_bos_is_refused(load_tiny: LoadTiny) -> None:
+    with pytest.raises(InputError, match="prompt is empty"):
+        answer(load_tiny(add_bos=False), "")
+
+
+def test_a_template_that_writes_the_bos_gets_no_second_one(tiny: LlamaCppModel) -> None:
+    tokens = tokens_of(tiny, [Message("user", "hi")])
+    assert tokens.count(1) == 1
+    assert tokens[0] == 1
+    specials = [token for token in tokens if token < 7]
+    assert [tiny._vocabulary.text(token) for token in specials] == [
+        "<s>",
+        "<|user|>",
+        "<|end|>",
+        "<|assistant|>",
+    ]
+
+
+def test_a_template_without_bos_gets_one_where_the_model_wants_it(load_tiny: LoadTiny) -> None:
+    template = "{{ messages[0].content }}"
+    assert tokens_of(load_tiny(chat_template=template), [Message("user", "hi")])[0] == 1
+
+
+def test_a_conversation_for_a_model_without_template_is_refused(load_tiny: LoadTiny) -> None:
+    model = load_tiny(chat_template=None)
+    assert model.chat_template is None
+    with pytest.raises(InputError, match="no chat template"):
+        answer(model, [Message("user", "hi")])
+
+
+def test_text_is_normalized_where_the_tokenizer_did(load_tiny: LoadTiny) -> None:
+    model = load_tiny(extra=(("edgellm.tokenizer.normalizer", "nfc"),))
+    assert tokens_of(model, "e\u0301") == tokens_of(model, "\u00e9")
+
+
+def test_tokens_named_in_the_file_end_the_answer(
+    tiny: LlamaCppModel, tiny_gguf: Path, load_tiny: LoadTiny
+) -> None:
+    tokens = greedy_by_full_logits(tiny_gguf, tokens_of(tiny, "hello"), 24)
+    end = tokens[5]
+    exact = LoadOptions(key_format="f32", value_format="f32")
+    model = load_tiny(exact, extra=(("edgellm.eos_token_ids", [end]),))
+    done = answer(model, "hello")
+    assert done.stop_reason == "end"
+    assert done.text == text_of(model, tokens[: tokens.index(end)])
+
+
+def test_control_tokens_are_not_shown_but_can_be_asked_for(tiny: LlamaCppModel) -> None:
+    assert tiny._vocabulary.piece(4) == b""
+    assert tiny._vocabulary.piece(4, special=True) == b"<|user|>"
+
+
+def test_special_text_is_a_token_only_where_it_may_be(tiny: LlamaCppModel) -> None:
+    assert tiny._vocabulary.tokenize("<|end|>", parse_special=True) == [6]
+    assert 6 not in tiny._vocabulary.tokenize("<|end|>", parse_special=False)
+
+
+def test_the_space_sentencepiece_puts_first_is_not_shown(tiny: LlamaCppModel) -> None:
+    assert tiny._vocabulary.begins_text(5)
+    (last,) = tiny._vocabulary.tokenize("x", parse_special=False)[-1:]
+    assert not tiny._vocabulary.begins_text(last)
+
+
+def test_cancelling_while_the_prompt_is_read_stops_inside_a_ubatch(load_tiny: LoadTiny) -> None:
+    big = LoadOptions(ubatch=2048, threads=1)
+    model = load_tiny(big, context=2048, hidden=256, heads=4, ffn=1024, layers=8)
+    cancel = CancelToken()
+    started = time.perf_counter()
+    answer(model, "x" * 2000, SamplingOptions(max_tokens=1))
+    whole_s = time.perf_counter() - started
+    threading.Timer(whole_s / 10, cancel.cancel).start()
+    started = time.perf_counter()
+    events = list(model.generate("x" * 2000, GREEDY, cancel))
+    assert isinstance(done := events[-1], Done)
+    assert done.stop_reason == "cancelled"
+    assert time.perf_counter() - started < whole_s / 2
+
+
+def test_cancelling_between_tokens_keeps_the_text_so_far(tiny: LlamaCppModel) -> None:
+    cancel = CancelToken()
+    events: list[Event] = []
+    for event in tiny.generate("hello", SamplingOptions(seed=1), cancel):
+        events.append(event)
+        if sum(isinstance(seen, TextDelta) for seen in events) == 5:
+            cancel.cancel()
+    assert isinstance(done := events[-1], Done)
+    assert done.stop_reason == "cancelled"
+    assert done.text
+    assert done.usage.generated_tokens < 20
+
+
+def test_closing_the_answer_lets_the_next_one_begin(tiny: LlamaCppModel) -> None:
+    before = answer(tiny, "hello").text
+    events = tiny.generate("other", GREEDY)
+    next(events)
+    with pytest.raises(UsageError, match="already answering"):
+        answer(tiny, "hello")
+    events.close()
+    assert answer(tiny, "hello").text == before
+
+
+def test_a_closed_model_says_so(load_tiny: LoadTiny) -> None:
+    model = load_tiny()
+    events = model.generate("hello", GREEDY)
+    next(events)
+    model.close()
+    with pytest.raises(RuntimeFailure, match="closed"):
+        list(events)
+    with pytest.raises(RuntimeFailure, match="closed"):
+        answer(model, "hello")
+
+
+def test_a_failed_decode_is_a_runtime_failure_with_the_engine_s_words(load_tiny: LoadTiny) -> None:
+    model = load_tiny()
+    library = load_library()
+    with (
+        pytest.raises(RuntimeFailure, match=r"llama\.cpp: generating: the batch is not valid") as e,
+        library.failures("generating"),
+    ):
+        model._context.decode([10**6])
+    assert "invalid token" in str(e.value)
