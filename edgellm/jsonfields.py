@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 
 from edgellm.errors import FormatError
 
 _LARGEST_INTEGER = 2**63 - 1
+_LARGEST_NUMBER = 1e300  # a longer integer would not become a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class JsonObject:
     def number(self, key: str) -> float:
         """A finite number that is not negative."""
         value = self._get(key)
-        if isinstance(value, int | float) and type(value) is not bool and 0 <= value < inf:
+        if isinstance(value, int | float) and type(value) is not bool and 0 <= value <= _LARGEST_NUMBER:
             return float(value)
         raise self._fault(key, f"is {_shown(value)}; expected a number of at least 0")
 

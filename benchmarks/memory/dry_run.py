@@ -1,6 +1,6 @@
 """Asks llama.cpp itself what a model of a given shape will take, without allocating it.
 
-The GGUF is a header and a hole: `no_alloc` plans every buffer and logs its size, and reads no tensor.
+The GGUF is a header and a hole: `no_alloc` plans and logs every buffer, and reads no tensor.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """Loads a GGUF, fills its whole context and prints this process's peak memory as JSON.
 
 Run it in a process of its own:
-    python -m benchmarks.memory.measured_run MODEL CONTEXT UBATCH KEY_TYPE VALUE_TYPE MMAP EXTRA_BUFFERS
+    python -m benchmarks.memory.measured_run MODEL CONTEXT UBATCH K_TYPE V_TYPE MMAP EXTRA_BUFFERS
 """
 
 import ctypes

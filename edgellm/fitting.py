@@ -1,0 +1,135 @@
+"""What has to stand beside the weights, and what to say when it all does not fit."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+from edgellm.errors import BudgetError, UsageError
+from edgellm.formats import EngineFacts, KVFormat, Tables
+from edgellm.memory import RunSettings, memory_parts
+from edgellm.plan import MemoryParts
+from edgellm.spec import ModelSpec
+from edgellm.units import format_bytes
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """Finds run settings for one model on one engine."""
+
+    spec: ModelSpec
+    tables: Tables
+    engine: EngineFacts
+
+    @property
+    def context_limit(self) -> int:
+        """Tokens the model can attend to at once."""
+        return min(self.spec.context_length, self.spec.sliding_window or self.spec.context_length)
+
+    def check_context(self, context: int) -> None:
+        """Raises UsageError for a context the model was not made for."""
+        spec = self.spec
+        if context < 1:
+            raise UsageError(f"a context of {context} tokens: give at least 1")
+        if context > spec.context_length:
+            raise UsageError(
+                f"a context of {context} tokens is more than {spec.name} was made for: "
+                f"its context length is {spec.context_length}"
+            )
+        if context > self.context_limit:
+            raise UsageError(
+                f"a context of {context} tokens is beyond the sliding window of {spec.name}, "
+                f"{self.context_limit} tokens; give at most that"
+            )
+
+    def ladder(self, context: int) -> Iterator[RunSettings]:
+        """Settings from the best to the smallest: a smaller ubatch first, it costs no quality."""
+        for key, value in self._kv_pairs():
+            for ubatch in self.engine.ubatches:
+                yield RunSettings(key, value, context, ubatch)
+
+    def best(self, context: int, weights_bytes: int, memory_bytes: int | None) -> RunSettings:
+        """The first settings of the ladder that fit beside the smallest weights.
+
+        Raises BudgetError when none do.
+        """
+        for run in self.ladder(context):
+            if memory_bytes is None or self.parts(run, weights_bytes).total_bytes <= memory_bytes:
+                return run
+        self._refuse(context, weights_bytes, memory_bytes or 0)
+
+    def parts(self, run: RunSettings, weights_bytes: int) -> MemoryParts:
+        return memory_parts(self.spec, weights_bytes, run, self.engine)
+
+    def _kv_pairs(self) -> list[tuple[KVFormat, KVFormat]]:
+        """The table's pairs, with f16 in place of formats whose blocks do not divide a head."""
+        formats = self.tables.kv_formats
+
+        def fitted(name: str) -> KVFormat:
+            fmt = formats[name]
+            return fmt if fmt.divides(self.spec.head_dim) else formats["f16"]
+
+        pairs = [(fitted(key), fitted(value)) for key, value in self.tables.kv_ladder]
+        return list(dict.fromkeys(pairs))
+
+    def _smallest(self, context: int, weights_bytes: int) -> MemoryParts:
+        every = (self.parts(run, weights_bytes) for run in self.ladder(context))
+        return min(every, key=lambda parts: parts.total_bytes)
+
+    def _largest_context(self, weights_bytes: int, memory_bytes: int) -> int:
+        """Tokens of the largest context that fits; 0 when none does."""
+
+        def fits(steps: int) -> bool:
+            parts = self._smallest(steps * step_tokens, weights_bytes)
+            return parts.total_bytes <= memory_bytes
+
+        step_tokens = self.engine.context_multiple
+        low, high = 0, -(-self.context_limit // step_tokens)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle - 1)
+        return min(low * step_tokens, self.context_limit)
+
+    def _refuse(self, context: int, weights_bytes: int, memory_bytes: int) -> NoReturn:
+        parts = self._smallest(context, weights_bytes)
+        largest = self._largest_context(weights_bytes, memory_bytes)
+        instead = f" or --context {largest}" if largest else ""
+        contexts = (
+            f"the largest context that fits {format_bytes(memory_bytes)} is {largest} tokens"
+            if largest
+            else f"no context fits {format_bytes(memory_bytes)}"
+        )
+        raise BudgetError(
+            f"{self.spec.name} at a context of {context} tokens needs at least "
+            f"{format_bytes(parts.total_bytes)} (weights {format_bytes(parts.weights_bytes)}, "
+            f"KV cache {format_bytes(parts.kv_cache_bytes)}, compute buffers "
+            f"{format_bytes(parts.compute_bytes)}, overhead {format_bytes(parts.overhead_bytes)}) "
+            f"and the budget is {format_bytes(memory_bytes)}; {contexts}. "
+            f"Give --memory {_at_least_mib(parts.total_bytes)}{instead}.",
+            needed_bytes=parts.total_bytes,
+            budget_bytes=memory_bytes,
+            largest_context=largest,
+            parts=parts.to_json(),
+        )
+
+
+def refuse_weights(spec: ModelSpec, needed_bytes: int, cap_bytes: int, cap: str) -> NoReturn:
+    """Say that the smallest weights exceed a cap on the weights; cap: the option that set it."""
+    least_bpw = 8 * needed_bytes / spec.parameters
+    step = f"{least_bpw + 0.005:.2f}" if cap == "--target-bpw" else _at_least_mib(needed_bytes)
+    raise BudgetError(
+        f"the weights of {spec.name} take at least {format_bytes(needed_bytes)} "
+        f"({least_bpw:.2f} bits per weight) and {cap} allows {format_bytes(cap_bytes)} "
+        f"({8 * cap_bytes / spec.parameters:.2f}); a smaller context does not help. "
+        f"Give {cap} {step}.",
+        needed_bytes=needed_bytes,
+        budget_bytes=cap_bytes,
+        largest_context=0,
+        parts={"weights_bytes": needed_bytes},
+    )
+
+
+def _at_least_mib(count: int) -> str:
+    """Bytes as the next whole MiB, so that the suggestion suffices."""
+    return f"{-(-count // _MIB)}MiB"
