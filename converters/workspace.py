@@ -47,9 +47,11 @@ class Workspace:
         return self.folder / "old"
 
     def publish(self) -> None:
-        """Rename the finished artifact to its final place, durably. Raises OutputError."""
+        """Rename the artifact, whose files are on the disk, to its final place, durably.
+
+        Raises OutputError.
+        """
         with output_errors(self.out):
-            sync_folder(self.artifact)
             if os.path.lexists(self.out):
                 self.out.replace(self.old)
             try:
@@ -127,6 +129,8 @@ def _check_target(out: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputError(f"{out}: already exists; remove it, or overwrite it if it is an artifact")
+    if out.is_symlink():
+        raise OutputError(f"{out}: is a link, so it stays; name the folder it leads to")
     try:
         listed = {MANIFEST, *(entry.path for entry in read_manifest(out).files)}
     except InputError as error:

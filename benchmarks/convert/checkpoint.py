@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.checkpoints import BUNDLED, model_config, stored_bytes, tensor_shapes
+from tests.support.checkpoints import BUNDLED, Config, model_config, stored_bytes, tensor_shapes
 
 _PIECE_WEIGHTS = 1 << 22
-_SHAPE = {
+_SHAPE: Config = {
     "hidden_size": 2048,
     "intermediate_size": 5632,
     "num_attention_heads": 32,
@@ -29,17 +29,20 @@ def write_large_checkpoint(folder: Path, total_bytes: int, seed: int = 0) -> int
     folder.mkdir(parents=True)
     for name in ("tokenizer.model", "tokenizer_config.json"):
         shutil.copyfile(BUNDLED / name, folder / name)
-    config = model_config("llama", "BF16", num_hidden_layers=_layers(total_bytes), **_SHAPE)
+    config = _config(_layers(total_bytes))
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     shapes = tensor_shapes("llama", config)
     _write_random(folder / "model.safetensors", shapes, seed)
     return 4 * max(map(prod, shapes.values()))
 
 
+def _config(layers: int) -> Config:
+    return {**model_config("llama", "BF16"), **_SHAPE, "num_hidden_layers": layers}
+
+
 def _layers(total_bytes: int) -> int:
     def weights(layers: int) -> int:
-        config = model_config("llama", num_hidden_layers=layers, **_SHAPE)
-        return sum(map(prod, tensor_shapes("llama", config).values()))
+        return sum(map(prod, tensor_shapes("llama", _config(layers)).values()))
 
     return max(1, round((total_bytes // 2 - weights(0)) / (weights(1) - weights(0))))
 

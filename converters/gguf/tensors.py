@@ -12,6 +12,7 @@ from edgellm.plan import Plan, TensorChoice
 from edgellm.spec import ModelSpec, Role, TensorSpec
 
 _ROTATED = (Role.ATTN_Q, Role.ATTN_Q_BIAS, Role.ATTN_K, Role.ATTN_K_BIAS)
+_ENGINE = "llama.cpp"
 _SUFFIXES = (".weight", ".bias")
 
 
@@ -45,6 +46,8 @@ def output_tensors(spec: ModelSpec, plan: Plan, tables: Tables) -> tuple[OutputT
     Raises InputError for a plan of another model, UnsupportedError for a format that cannot hold a
     tensor.
     """
+    if plan.engine != _ENGINE:
+        raise InputError(f"the plan is for {plan.engine}; a GGUF file takes one for {_ENGINE}")
     choices = _choices(spec, plan)
     names = _gguf_names(spec)
     return tuple(

@@ -1,20 +1,18 @@
 """Everything in a GGUF file that comes before the weights, and where each weight ends."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import accumulate
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import gguf
 import numpy as np
-from numpy.typing import NDArray
+from gguf.gguf_writer import WriterState
 
 from edgellm.checkpoint import Checkpoint
 from edgellm.converters.gguf.metadata import add_model_metadata, rope_frequency_factors
 from edgellm.converters.gguf.tensors import OutputTensor
 from edgellm.converters.gguf.vocabulary import add_vocabulary, read_vocabulary
 from edgellm.families import FAMILIES
-from edgellm.files import output_errors
 from edgellm.spec import ModelSpec
 
 _ROPE_FACTORS = "rope_freqs.weight"
@@ -27,27 +25,9 @@ def build_preamble(
     writer = gguf.GGUFWriter(None, FAMILIES[spec.family].gguf_architecture)
     add_model_metadata(writer, spec, checkpoint)
     add_vocabulary(writer, read_vocabulary(checkpoint, spec))
-    # gguf-py writes to named files only; this one is a few MB, most of them vocabulary.
-    with TemporaryDirectory(prefix="edgellm-") as folder:
-        path = Path(folder) / "preamble"
-        with output_errors(path):
-            _write(writer, path, rope_frequency_factors(spec), tensors)
-            return path.read_bytes()
-
-
-def section_ends(preamble: bytes, tensors: Sequence[OutputTensor]) -> list[int]:
-    """Where the preamble and then each tensor ends, padding included, in bytes."""
-    return list(accumulate((_padded(tensor.bytes) for tensor in tensors), initial=len(preamble)))
-
-
-def _write(
-    writer: gguf.GGUFWriter,
-    path: Path,
-    rope_factors: NDArray[np.float32] | None,
-    tensors: Sequence[OutputTensor],
-) -> None:
+    rope_factors = rope_frequency_factors(spec)
     if rope_factors is not None:
-        # First, so that the preamble can hold its bytes too.
+        # First, so that its bytes can follow right here.
         writer.add_tensor_info(
             _ROPE_FACTORS, rope_factors.shape, rope_factors.dtype, rope_factors.nbytes
         )
@@ -56,16 +36,27 @@ def _write(
         writer.add_tensor_info(
             tensor.name, tensor.shape, np.dtype(np.float32), tensor.bytes, tensor.format.ggml_type
         )
-    try:
-        writer.write_header_to_file(path)
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        (file,) = writer.fout
-        writer.write_padding(file, file.tell())
-        if rope_factors is not None:
-            writer.write_tensor_data(rope_factors)
-    finally:
-        writer.close()
+    constants = b"" if rope_factors is None else rope_factors.tobytes()
+    return _aligned(_aligned(_header(writer)) + constants)
+
+
+def section_ends(preamble: bytes, tensors: Sequence[OutputTensor]) -> list[int]:
+    """Where the preamble and then each tensor ends, padding included, in bytes."""
+    return list(accumulate((_padded(tensor.bytes) for tensor in tensors), initial=len(preamble)))
+
+
+def _header(writer: gguf.GGUFWriter) -> bytes:
+    file = BytesIO()
+    # gguf-py opens files by name only, but writes to whatever is open.
+    writer.fout, writer.state = [file], WriterState.EMPTY
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    return file.getvalue()
+
+
+def _aligned(content: bytes) -> bytes:
+    return content.ljust(_padded(len(content)), b"\0")
 
 
 def _padded(length: int) -> int:

@@ -118,10 +118,15 @@ def test_an_artifact_is_replaced_when_asked(checkpoint: Path, tmp_path: Path) ->
     assert names(tmp_path) == ["out"]
 
 
+def test_a_link_to_an_artifact_is_not_replaced(checkpoint: Path, tmp_path: Path) -> None:
+    convert_folder(checkpoint, tmp_path / "real")
+    (tmp_path / "out").symlink_to(tmp_path / "real")
+    with pytest.raises(OutputError, match="out: is a link, so it stays"):
+        convert_folder(checkpoint, tmp_path / "out", overwrite=True)
+
+
 @pytest.mark.parametrize("kind", ["file", "folder", "empty folder", "artifact and more"])
-def test_what_is_no_artifact_is_never_replaced(
-    checkpoint: Path, tmp_path: Path, kind: str
-) -> None:
+def test_what_is_no_artifact_is_never_replaced(checkpoint: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "out"
     if kind == "artifact and more":
         convert_folder(checkpoint, out)
@@ -132,7 +137,10 @@ def test_what_is_no_artifact_is_never_replaced(
     with pytest.raises(OutputError, match=r"out: (is not an edgellm artifact|holds thesis\.txt)"):
         convert_folder(checkpoint, out, overwrite=True)
     assert names(tmp_path) == ["out"]
-    assert kind == "empty folder" or "work" in (out if out.is_file() else out / "thesis.txt").read_text()
+    assert (
+        kind == "empty folder"
+        or "work" in (out if out.is_file() else out / "thesis.txt").read_text()
+    )
 
 
 def test_the_old_artifact_survives_when_the_new_one_fails(
@@ -174,6 +182,7 @@ def with_first(plan: Plan, name: str, **changes: Any) -> Plan:
 @pytest.mark.parametrize(
     ("edit", "problem"),
     [
+        (lambda plan: replace(plan, engine="onnx"), "plan is for onnx; .* one for llama.cpp"),
         (lambda plan: make_plan(plan.tensors[1:]), "lacks model.embed_tokens.weight"),
         (
             lambda plan: make_plan((*plan.tensors, TensorChoice("extra", "f32", 4))),

@@ -74,36 +74,36 @@ def test_a_killed_conversion_leaves_all_or_nothing_and_resumes_to_the_same_bytes
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def operations(checkpoint: Path, out: Path) -> int:
+    """How many operations a conversion takes that nothing disturbs."""
+    with fault_at(10**6, disk_full) as reached:
+        convert_folder(checkpoint, out)
+    return len(reached)
+
+
 def test_a_full_disk_at_any_operation_is_an_output_error_and_can_be_resumed(
     checkpoint: Path, expected: bytes, tmp_path: Path
 ) -> None:
-    n = 0
-    while True:
-        n += 1
+    count = operations(checkpoint, tmp_path / "whole")
+    assert count > 40
+    for n in range(1, count + 1):
         out = tmp_path / str(n)
-        with fault_at(n, disk_full) as reached:
-            try:
-                convert_folder(checkpoint, out)
-                break
-            except OutputError as error:
-                assert "No space left" in str(error), reached[-1]
-        assert not out.exists() or open_artifact(out, verify=True), reached[-1]
+        with fault_at(n, disk_full), pytest.raises(OutputError, match="No space left"):
+            convert_folder(checkpoint, out)
+        assert not out.exists() or open_artifact(out, verify=True), n
         convert_folder(checkpoint, out, overwrite=True)
-        assert (out / "model.gguf").read_bytes() == expected, reached[-1]
-    assert n > 40
+        assert (out / "model.gguf").read_bytes() == expected, n
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("n", range(1, 12))
+@pytest.mark.parametrize("from_end", range(8))
 def test_a_full_disk_while_replacing_never_loses_the_old_artifact(
-    checkpoint: Path, expected: bytes, tmp_path: Path, n: int
+    checkpoint: Path, expected: bytes, tmp_path: Path, from_end: int
 ) -> None:
-    """Counted from the end, where the renames are."""
+    count = operations(checkpoint, tmp_path / "whole") + 1  # and the old artifact's rename
     out = tmp_path / "out"
     old = convert_folder(checkpoint, out, "q4_0").gguf.read_bytes()
-    with fault_at(10**6, disk_full) as reached:
-        convert_folder(checkpoint, tmp_path / "other", overwrite=True)
-    with fault_at(len(reached) + 2 - n, disk_full), pytest.raises(OutputError):
+    with fault_at(count - from_end, disk_full), pytest.raises(OutputError):
         convert_folder(checkpoint, out, overwrite=True)
     assert open_artifact(out, verify=True).gguf.read_bytes() in (old, expected)
 
@@ -136,9 +136,7 @@ def test_ctrl_c_ends_a_slow_conversion_promptly(tmp_path: Path) -> None:
     assert time.perf_counter() - pressed[0] < 1.0
 
 
-def test_a_damaged_part_is_written_again(
-    checkpoint: Path, expected: bytes, tmp_path: Path
-) -> None:
+def test_a_damaged_part_is_written_again(checkpoint: Path, expected: bytes, tmp_path: Path) -> None:
     partial = interrupt(checkpoint, tmp_path / "out", 0.95)
     model = partial / "artifact" / "model.gguf"
     content = bytearray(model.read_bytes())
@@ -215,6 +213,8 @@ def test_a_place_that_cannot_exist_is_an_output_error(
     checkpoint: Path, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="cannot be written: (Not a directory|File name too long)"):
+    with pytest.raises(
+        OutputError, match=r"cannot be written: (Not a directory|File name too long)"
+    ):
         convert_folder(checkpoint, tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

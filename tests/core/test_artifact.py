@@ -94,7 +94,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_truncated_file_is_found_without_hashing(tmp_path: Path) -> None:
     artifact = write_artifact(tmp_path / "model")
     artifact.gguf.write_bytes(b"GGUF")
-    with pytest.raises(IntegrityError, match="4 bytes; .* expects 17"):
+    with pytest.raises(IntegrityError, match=r"4 bytes; .* expects 17"):
         open_artifact(artifact.folder)
 
 
@@ -106,7 +106,7 @@ def test_a_folder_without_a_manifest_is_no_artifact(tmp_path: Path) -> None:
 def test_a_newer_schema_asks_for_an_update(tmp_path: Path) -> None:
     write_artifact(tmp_path / "model")
     edit_manifest(tmp_path / "model", lambda document: document.update(schema_version=2))
-    with pytest.raises(UnsupportedError, match="schema_version 2; supported: 1. Update edgellm"):
+    with pytest.raises(UnsupportedError, match=r"schema_version 2; supported: 1\. Update"):
         open_artifact(tmp_path / "model")
 
 

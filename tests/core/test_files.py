@@ -83,9 +83,10 @@ def test_a_failed_write_names_the_file_and_leaves_no_partial_one(
 
 
 def test_an_error_of_the_system_becomes_an_output_error() -> None:
-    with pytest.raises(OutputError, match="out: cannot be written: Permission denied"):
-        with output_errors(Path("out")):
-            raise PermissionError(errno.EACCES, "Permission denied")
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    problem = pytest.raises(OutputError, match="out: cannot be written: Permission denied")
+    with problem, output_errors(Path("out")):
+        raise denied
 
 
 def test_too_little_space_says_what_is_needed_and_what_is_there(
