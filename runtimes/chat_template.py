@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
-from edgellm.errors import EdgeLLMError, FormatError, InputError
+from edgellm.errors import EdgeLLMError, FormatError, InputError, RuntimeFailure
 from edgellm.runtimes.protocol import Message
 
 MAX_TEMPLATE_BYTES = 256 << 10
@@ -124,16 +124,19 @@ class TemplateHelper:
 
 def _start() -> subprocess.Popen[bytes]:
     script = Path(__file__).with_name("chat_template_helper.py")
-    # Ctrl-C is for us, not for the helper; it ends when our end of its stdin closes.
-    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
-    return subprocess.Popen(
-        [sys.executable, "-I", str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        creationflags=flags,
-    )
+    try:
+        return subprocess.Popen(
+            # -P: a jinja2.py in the current folder is not the library.
+            [sys.executable, "-P", str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # Ctrl-C is for us; the helper ends when our end of its stdin closes.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+    except OSError as error:
+        raise RuntimeFailure("chat template", f"cannot start {sys.executable}: {error}") from error
 
 
 def _check(template: str, messages: Sequence[Message]) -> None:

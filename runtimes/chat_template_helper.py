@@ -1,7 +1,7 @@
 """Renders one chat template in a process of its own, under limits: JSON in, JSON out.
 
-Run as a script with `python -I`: it imports nothing of edgellm, so it is ready in a few
-hundredths of a second, and whatever a hostile template does ends with this process.
+Run as a script: it imports nothing of edgellm, so it is ready in a few hundredths of a second, and
+whatever a hostile template does ends with this process.
 """
 
 import faulthandler

@@ -19,7 +19,7 @@ REMEDY = (
     '"-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"'
 )
 _CPUINFO = Path("/proc/cpuinfo")
-_PROBE = (sys.executable, "-I", "-m", "edgellm.runtimes.llama_cpp.amx_probe")
+_PROBE = (sys.executable, "-P", "-m", "edgellm.runtimes.llama_cpp.amx_probe")
 _PROBE_LIMIT_S = 60.0
 _VERDICTS = "llama-cpp-amx.json"
 

@@ -13,6 +13,9 @@ from edgellm.quant_tables import load_tables
 MAX_LAYERS = 512
 MAX_EXPERTS = 1024
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
+# ggml types without a matrix product: q8_1, q8_K, i8, i16, i32, i64, f64.
+_NOT_FOR_MATRICES = frozenset({9, 15, 24, 25, 26, 27, 28})
+_F32 = 0
 DEFAULT_KV_FORMAT, FALLBACK_KV_FORMAT = "q8_0", "f16"
 # Only the CPU backend writes this one.
 _CPU_ONLY = KVFormat("q2_0", 42, block=64, block_bytes=18, needs_flash_attention_for_v=True)
@@ -71,6 +74,19 @@ def read_facts(file: GGUFFile) -> ModelFacts:
         value_head_dim=facts.number("attention.value_length", 1, 1 << 16, hidden // heads),
         trained_context=context,
     )
+
+
+def check_tensors(file: GGUFFile) -> None:
+    """Raises UnsupportedError for a tensor whose type llama.cpp cannot compute with."""
+    for tensor in file.tensors:
+        if len(tensor.shape) == 1 and tensor.ggml_type != _F32:
+            kind, have = "vector", ["f32"]
+        elif len(tensor.shape) > 1 and tensor.ggml_type in _NOT_FOR_MATRICES:
+            kind, have = "matrix", ["f32", "f16", "bf16", "quantized weight types"]
+        else:
+            continue
+        what = f"{file.path}: {kind} {tensor.name!r} of ggml type {tensor.ggml_type}"
+        raise UnsupportedError(what, have)
 
 
 def choose_kv_formats(

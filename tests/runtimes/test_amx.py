@@ -42,7 +42,7 @@ def test_amx_is_found_in_the_library_features(info: str, expected: bool) -> None
 
 
 def test_the_probe_survives_on_a_sound_build() -> None:
-    assert amx.probe_survives((sys.executable, "-I", "-m", amx_probe.__name__))
+    assert amx.probe_survives((sys.executable, "-P", "-m", amx_probe.__name__))
 
 
 @pytest.mark.parametrize("command", [DIES, ("no-such-program",)])

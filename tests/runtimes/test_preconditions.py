@@ -9,10 +9,11 @@ from edgellm.gguf_file import read_gguf
 from edgellm.runtimes.llama_cpp.preconditions import (
     ModelFacts,
     allowed_kv_formats,
+    check_tensors,
     choose_kv_formats,
     read_facts,
 )
-from tests.support.gguf import I32, STRING, Handmade, array, pair, string, u32
+from tests.support.gguf import I32, STRING, Handmade, array, pair, string, tensor, u32
 
 GOOD = {
     "embedding_length": 64,
@@ -113,3 +114,22 @@ def test_two_bit_cache_is_for_the_cpu() -> None:
     assert choose_kv_formats("q2_0", "q2_0", heads_of(64), on_gpu=False).key.ggml_type == 42
     with pytest.raises(UsageError, match="CPU only"):
         choose_kv_formats("q2_0", "q2_0", heads_of(64), on_gpu=True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "ggml_type", "expected"),
+    [
+        ((32,), 1, "vector 'a' of ggml type 1; supported: f32"),
+        ((32,), 8, "vector 'a' of ggml type 8; supported: f32"),
+        ((32, 2), 24, "matrix 'a' of ggml type 24"),
+        ((32, 2), 9, "matrix 'a' of ggml type 9"),
+    ],
+)
+def test_a_tensor_llama_cpp_cannot_compute_with_is_refused(
+    shape: tuple[int, ...], ggml_type: int, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.gguf"
+    odd = tensor("a", shape, ggml_type=ggml_type)
+    path.write_bytes(Handmade(tensors=(odd,), data=bytes(1024)).to_bytes())
+    with pytest.raises(UnsupportedError, match=expected):
+        check_tensors(read_gguf(path))

@@ -1,0 +1,96 @@
+"""The two slow calls into llama.cpp: reading the weights and making room for the KV cache."""
+
+import os
+from pathlib import Path
+
+import llama_cpp.llama_cpp as llama
+
+from edgellm.errors import Cancelled
+from edgellm.events import LoadProgress
+from edgellm.runtimes.llama_cpp.context import Context
+from edgellm.runtimes.llama_cpp.library import Library, StatusError
+from edgellm.runtimes.llama_cpp.preconditions import KVFormats
+from edgellm.runtimes.protocol import CancelToken, EventSink
+
+
+def load_weights(
+    library: Library,
+    path: Path,
+    *,
+    gpu_layers: int,
+    extra_buffers: bool,
+    on_event: EventSink,
+    cancel: CancelToken,
+) -> llama.llama_model_p:
+    """Map the file and rearrange what the processor wants otherwise; the caller frees the model.
+
+    extra_buffers: rearranged copies of weights, which are faster, and AMX.
+    Raises Cancelled, RuntimeFailure, or whatever `on_event` raised.
+    """
+    progress = _Progress(on_event, cancel)
+    params = llama.llama_model_default_params()
+    params.load_mode = llama.LLAMA_LOAD_MODE_MMAP
+    params.n_gpu_layers = gpu_layers
+    params.use_extra_bufts = extra_buffers
+    params.progress_callback = progress.callback
+    with library.failures(f"cannot load {path}"):
+        model = llama.llama_model_load_from_file(os.fsencode(path), params)
+        if model is not None and progress.stopped:
+            llama.llama_model_free(model)
+        if progress.error is not None:
+            raise progress.error
+        if cancel.cancelled:
+            raise Cancelled(f"loading {path} was cancelled")
+        if model is None:
+            raise StatusError("the engine refused it")
+    return model
+
+
+def make_context(
+    library: Library,
+    model: llama.llama_model_p,
+    formats: KVFormats,
+    *,
+    context_tokens: int,
+    ubatch: int,
+    threads: int,
+) -> Context:
+    """Raises RuntimeFailure, most likely for want of memory."""
+    params = llama.llama_context_default_params()
+    params.n_ctx = context_tokens
+    params.n_batch = params.n_ubatch = min(ubatch, context_tokens)
+    # Only the last token's logits are read; a row for each of a ubatch would be the largest buffer.
+    params.n_outputs_max = 1
+    params.n_threads = params.n_threads_batch = threads
+    params.type_k, params.type_v = formats.key.ggml_type, formats.value.ggml_type
+    params.flash_attn_type = (
+        llama.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        if formats.value.needs_flash_attention_for_v
+        else llama.LLAMA_FLASH_ATTN_TYPE_AUTO
+    )
+    with library.failures(f"cannot make a context of {context_tokens} tokens"):
+        handle = llama.llama_init_from_model(model, params)
+        if handle is None:
+            raise StatusError("the engine refused it")
+    return Context(handle, params.n_ubatch)
+
+
+class _Progress:
+    """Passes progress on; an exception waits here until llama.cpp, which is no Python, returned."""
+
+    def __init__(self, on_event: EventSink, cancel: CancelToken) -> None:
+        self._on_event = on_event
+        self._cancel = cancel
+        self.error: BaseException | None = None
+        self.callback = llama.llama_progress_callback(self._receive)
+
+    @property
+    def stopped(self) -> bool:
+        return self.error is not None or self._cancel.cancelled
+
+    def _receive(self, fraction: float, _: object) -> bool:
+        try:
+            self._on_event(LoadProgress(fraction))
+        except BaseException as error:
+            self.error = error
+        return not self.stopped
