@@ -1,0 +1,67 @@
+"""The verbs put together, and the one place where an error becomes a line and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from edgellm.apps.cli import (
+    config,
+    convert,
+    demo,
+    doctor,
+    inspect,
+    ls,
+    plan,
+    rm,
+    show,
+)
+from edgellm.apps.cli import run as run_verb
+from edgellm.apps.cli.errors import exit_code, one_line
+from edgellm.apps.cli.settings import option_defaults
+from edgellm.errors import EdgeLLMError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="edgellm",
+    help="Turn a Hugging Face checkpoint into the best model that fits your memory, and run it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help starts in a third of the time
+    pretty_exceptions_enable=False,
+)
+for verb in (inspect, plan, convert, run_verb, demo, doctor, ls, show, rm, config):
+    app.command(verb.__name__.rpartition(".")[2])(verb.command)
+
+
+@app.callback(invoke_without_command=True)
+def about(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed_version
+
+        print(f"edgellm {installed_version('edgellm')}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code. Errors are one line on standard error."""
+    try:
+        code = app(
+            list(arguments),
+            prog_name="edgellm",
+            standalone_mode=False,
+            default_map=option_defaults(),
+        )
+    except BrokenPipeError:
+        # The reader left (`edgellm ls | head -1`); a closed stdout must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (EdgeLLMError, typer.TyperException) as error:
+        print(f"edgellm: {one_line(error)}", file=sys.stderr)
+        return exit_code(error)
+    return code if isinstance(code, int) else 0

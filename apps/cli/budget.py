@@ -1,0 +1,78 @@
+"""From planning options to a plan: sizes read, defaults filled in and said aloud."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgellm.apps.cli.output import note
+from edgellm.errors import UsageError
+from edgellm.formats import Tables
+from edgellm.plan import Budget, Plan
+from edgellm.spec import ModelSpec
+from edgellm.units import format_bytes, parse_size
+
+DEFAULT_CONTEXT = 4096  # tokens
+RESERVE_SHARE = 0.10  # of all memory, left to the rest of the machine
+RESERVE_FLOOR_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningOptions:
+    """The planning options of a verb as the user typed them."""
+
+    memory: str | None = None
+    context: int | None = None
+    weights_memory: str | None = None
+    target_bpw: float | None = None
+    format: str | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Options the user set, by name."""
+        names = ("memory", "context", "weights_memory", "target_bpw", "format")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def free_memory_budget() -> int:
+    """What is free now less the reserve, said on stderr. Bytes."""
+    from edgellm.hardware import detect_hardware
+
+    hardware = detect_hardware()
+    reserve_bytes = max(RESERVE_FLOOR_BYTES, int(hardware.memory_total_bytes * RESERVE_SHARE))
+    free_bytes = hardware.memory_available_bytes
+    budget_bytes = max(free_bytes - reserve_bytes, free_bytes // 2)
+    note(
+        f"budget {format_bytes(budget_bytes)}: {format_bytes(free_bytes)} free now, "
+        f"{format_bytes(free_bytes - budget_bytes)} kept in reserve"
+    )
+    return budget_bytes
+
+
+def default_context(spec: ModelSpec) -> int:
+    """The context used when none is asked for, in tokens."""
+    return min(DEFAULT_CONTEXT, spec.context_length, spec.sliding_window or DEFAULT_CONTEXT)
+
+
+def read_budget(options: PlanningOptions, spec: ModelSpec) -> Budget:
+    """The budget that the options ask for. Raises UsageError for values that mean nothing."""
+    if options.context is not None and options.context < 1:
+        raise UsageError(f"--context {options.context}: give a number of tokens above 0")
+    if options.target_bpw is not None and not 0 < options.target_bpw <= 32:
+        raise UsageError(f"--target-bpw {options.target_bpw}: give bits between 0 and 32")
+    if options.format is not None and (options.target_bpw or options.weights_memory):
+        raise UsageError("--format already sets the bits; drop --target-bpw and --weights-memory")
+    return Budget(
+        context=options.context or default_context(spec),
+        memory_bytes=parse_size(options.memory) if options.memory else free_memory_budget(),
+        weights_bytes=parse_size(options.weights_memory) if options.weights_memory else None,
+        target_bpw=options.target_bpw,
+    )
+
+
+def plan_for(spec: ModelSpec, options: PlanningOptions, tables: Tables) -> Plan:
+    """The best plan the options allow. Raises BudgetError when nothing fits, UsageError."""
+    from edgellm.planner import make_plan, uniform_plan
+
+    budget = read_budget(options, spec)
+    if options.format is not None:
+        return uniform_plan(spec, options.format, budget, tables)
+    return make_plan(spec, budget, tables)

@@ -1,0 +1,97 @@
+"""`edgellm convert`: a checkpoint becomes an artifact."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgellm.apps.cli.budget import PlanningOptions, plan_for
+from edgellm.apps.cli.options import (
+    CheckpointArgument,
+    Context,
+    Format,
+    Json,
+    Memory,
+    Offline,
+    TargetBpw,
+    Threads,
+    WeightsMemory,
+)
+from edgellm.apps.cli.output import note, print_json, terminal_progress
+from edgellm.apps.cli.settings import home
+from edgellm.errors import UsageError
+
+MAX_PLAN_BYTES = 32 << 20
+
+
+def command(
+    ckpt: CheckpointArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="Folder to make. Default: the local store, under the checkpoint's name.",
+        ),
+    ] = None,
+    to: Annotated[str, typer.Option("--to", help="Kind of artifact: gguf.")] = "gguf",
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="A plan saved by `edgellm plan`.")
+    ] = None,
+    memory: Memory = None,
+    context: Context = None,
+    weights_memory: WeightsMemory = None,
+    target_bpw: TargetBpw = None,
+    format: Format = None,
+    threads: Threads = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the artifact that is there.")
+    ] = False,
+    offline: Offline = False,
+    json: Json = False,
+) -> None:
+    """Convert a checkpoint under a memory budget. An interrupted conversion resumes."""
+    from edgellm.apps.cli.models import open_reference, store_name
+    from edgellm.apps.cli.tables import file_lines, plan_lines
+    from edgellm.converters import converter_for
+    from edgellm.families import read_spec
+    from edgellm.checkpoint.json_file import read_json
+    from edgellm.plan import Plan
+    from edgellm.planner import settle_plan
+    from edgellm.quant_tables import load_tables
+    from edgellm.store import Store
+
+    convert = converter_for(to)
+    options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
+    if plan is not None and options.given:
+        raise UsageError(f"--plan already decides; drop --{next(iter(options.given))}")
+    if output is not None and output.suffix == ".gguf":
+        raise UsageError(f"OUT is a folder that will hold model.gguf; try -o {output.stem}")
+    checkpoint = open_reference(ckpt, offline=offline)
+    spec = read_spec(checkpoint)
+    tables = load_tables()
+    if plan is None:
+        chosen = plan_for(spec, options, tables)
+    else:
+        read = Plan.from_json(read_json(plan, MAX_PLAN_BYTES), str(plan))
+        chosen = settle_plan(spec, read, tables, str(plan))
+    out = output or Store(home()).path(store_name(spec.name))
+    with terminal_progress() as progress:
+        artifact = convert(
+            checkpoint,
+            spec,
+            chosen,
+            out,
+            tables=tables,
+            progress=progress,
+            threads=threads,
+            overwrite=overwrite,
+        )
+    if json:
+        files = [entry.to_json() for entry in artifact.files]
+        print_json({"artifact": str(out), "files": files, "plan": artifact.plan.to_json()})
+        return
+    for line in (*plan_lines(chosen), "", *file_lines(artifact.files)):
+        print(line)
+    note(f"converted to {out}; answer with it: edgellm run {out if output else out.name} 'Hello'")

@@ -1,0 +1,39 @@
+"""Exit codes of the command line, and error text as one safe line."""
+
+import typer
+
+from edgellm.errors import (
+    BudgetError,
+    InputError,
+    OutputError,
+    RuntimeFailure,
+    UsageError,
+)
+
+USAGE = 2
+EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (BudgetError, 1),
+    (UsageError, USAGE),
+    (typer.TyperException, USAGE),
+    (InputError, 3),
+    (OutputError, 4),
+    (RuntimeFailure, 4),
+)
+
+
+def exit_code(error: Exception) -> int:
+    """The documented exit code of an error."""
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+def printable(text: str) -> str:
+    """Text from outside with its control characters shown instead of obeyed."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error as one line that is safe to show in a terminal."""
+    if isinstance(error, typer.TyperException):
+        message = getattr(error, "format_message", error.__str__)()
+        return f"{printable(' '.join(message.split()))} See: edgellm --help."
+    return printable(" ".join(str(error).split()))

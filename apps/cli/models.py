@@ -1,0 +1,107 @@
+"""What a name on the command line stands for: a folder, a GGUF file, a stored model, a Hub name."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edgellm.apps.cli.budget import PlanningOptions, free_memory_budget, plan_for
+from edgellm.apps.cli.output import note, terminal_progress
+from edgellm.artifact import MANIFEST, Artifact, open_artifact
+from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
+from edgellm.checkpoint import Checkpoint, open_checkpoint
+from edgellm.files import FileStamp
+from edgellm.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Loadable:
+    """A GGUF file ready to run, with its artifact unless it is a bare file."""
+
+    gguf: Path
+    artifact: Artifact | None
+
+
+def open_reference(reference: str, *, offline: bool) -> Checkpoint:
+    """The checkpoint that a folder, a Hub name (fetched) or the bundled name stands for."""
+    if reference == BUNDLED_NAME and not Path(reference).exists():
+        return open_checkpoint(bundled_checkpoint())
+    from edgellm.checkpoint.hub import resolve_model
+
+    with terminal_progress() as progress:
+        folder = resolve_model(reference, offline=offline, progress=progress)
+    return open_checkpoint(folder)
+
+
+def open_named_artifact(model: str, store: Store) -> Artifact:
+    """The artifact that a folder or a store name stands for, not verified."""
+    if (Path(model) / MANIFEST).is_file():
+        return open_artifact(Path(model))
+    return store.open(model)
+
+
+def find_loadable(
+    model: str, options: PlanningOptions, store: Store, *, offline: bool, threads: int | None
+) -> Loadable:
+    """Turn MODEL into something an engine can load, converting a checkpoint on first use."""
+    path = Path(model)
+    if path.is_file() and path.suffix == ".gguf":
+        return Loadable(path, None)
+    if (path / MANIFEST).is_file() or (not path.exists() and store.has(model)):
+        return verified(open_named_artifact(model, store), store)
+    checkpoint = open_reference(model, offline=offline)
+    return verified(converted(checkpoint, options, store, threads=threads), store)
+
+
+def verified(artifact: Artifact, store: Store) -> Loadable:
+    """The artifact with its checksums verified; files unchanged since are not read again."""
+    with terminal_progress() as progress:
+        artifact.verify(progress=progress, stamps=store.cache / "verified")
+    return Loadable(artifact.gguf, artifact)
+
+
+def converted(
+    checkpoint: Checkpoint, options: PlanningOptions, store: Store, *, threads: int | None
+) -> Artifact:
+    """The stored artifact of this checkpoint under these options, made when there is none.
+
+    Without --memory any artifact made for less than what is free now serves again: planning anew
+    for each run would convert anew whenever another program starts.
+    """
+    from edgellm.converters import converter_for
+    from edgellm.families import read_spec
+    from edgellm.quant_tables import load_tables
+
+    spec = read_spec(checkpoint)
+    name = store_name(f"{spec.name}-{options_digest(checkpoint, options)}")
+    tables = load_tables()
+    if store.has(name):
+        stored = store.open(name)
+        if options.memory or stored.plan.memory.total_bytes <= free_memory_budget():
+            return stored
+    plan = plan_for(spec, options, tables)
+    note(f"converting {spec.name} for its first run; kept as {name}")
+    with terminal_progress() as progress:
+        return converter_for("gguf")(
+            checkpoint,
+            spec,
+            plan,
+            store.path(name),
+            tables=tables,
+            progress=progress,
+            threads=threads,
+            overwrite=True,
+        )
+
+
+def options_digest(checkpoint: Checkpoint, options: PlanningOptions) -> str:
+    """Eight characters that change when the checkpoint's files or the options do."""
+    stamps = [(path.name, asdict(FileStamp.of(path))) for path in checkpoint.files]
+    identity = json.dumps([stamps, options.given], sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()[:8]
+
+
+def store_name(text: str) -> str:
+    """A name the store takes, made from a folder's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:120] or "model"

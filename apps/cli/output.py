@@ -1,0 +1,79 @@
+"""What the command line prints: JSON and results on stdout, notes and progress on stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from edgellm.progress import Progress, ProgressSink
+from edgellm.units import format_bytes
+
+PLAIN_INTERVAL_S = 5.0
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print the one JSON object of a `--json` command."""
+    print(json.dumps(document, ensure_ascii=False, indent=1))
+
+
+def note(text: str) -> None:
+    """Tell the person at the terminal something that is not the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def terminal_progress() -> Iterator[ProgressSink]:
+    """A sink that draws a bar in a terminal and prints a line now and then elsewhere."""
+    if not sys.stderr.isatty():
+        yield PlainProgress()
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description:<9}"),
+        rich.BarColumn(bar_width=None),
+        rich.DownloadColumn(binary_units=True),
+        rich.TransferSpeedColumn(),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(progress: Progress) -> None:
+            if progress.phase not in tasks:
+                tasks[progress.phase] = bars.add_task(progress.phase, total=progress.total_bytes)
+            bars.update(
+                tasks[progress.phase],
+                completed=progress.done_bytes,
+                total=progress.total_bytes,
+            )
+
+        yield show
+
+
+class PlainProgress:
+    """Progress for logs and pipes: one line per phase and every few seconds after that."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, tuple[float, int]] = {}
+        self._printed_at = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.phase not in self._started:
+            self._started[progress.phase] = (now, progress.done_bytes)
+            return
+        if now - self._printed_at < PLAIN_INTERVAL_S:
+            return
+        self._printed_at = now
+        began, first_byte = self._started[progress.phase]
+        rate = (progress.done_bytes - first_byte) / max(now - began, 1e-9)
+        left_s = (progress.total_bytes - progress.done_bytes) / rate if rate > 0 else 0.0
+        note(
+            f"{progress.phase}: {format_bytes(progress.done_bytes)} of "
+            f"{format_bytes(progress.total_bytes)}, {format_bytes(int(rate))}/s, "
+            f"{left_s:.0f} s left"
+        )

@@ -1,0 +1,65 @@
+"""`edgellm plan`: the best plan that fits, or what is missing."""
+
+from edgellm.apps.cli.budget import PlanningOptions, plan_for
+from edgellm.apps.cli.options import (
+    CheckpointArgument,
+    Context,
+    Format,
+    Json,
+    Memory,
+    Offline,
+    OutFile,
+    TargetBpw,
+    WeightsMemory,
+)
+from edgellm.apps.cli.output import note, print_json
+from edgellm.errors import BudgetError
+
+
+def command(
+    ckpt: CheckpointArgument,
+    memory: Memory = None,
+    context: Context = None,
+    weights_memory: WeightsMemory = None,
+    target_bpw: TargetBpw = None,
+    format: Format = None,
+    output: OutFile = None,
+    offline: Offline = False,
+    json: Json = False,
+) -> None:
+    """Plan a conversion: a format for every tensor and the KV cache, within a memory budget."""
+    from edgellm.apps.cli.models import open_reference
+    from edgellm.apps.cli.tables import format_lines, plan_lines
+    from edgellm.families import read_spec
+    from edgellm.files import write_json
+    from edgellm.quant_tables import load_tables
+
+    spec = read_spec(open_reference(ckpt, offline=offline))
+    options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
+    try:
+        plan = plan_for(spec, options, load_tables())
+    except BudgetError as error:
+        if json:
+            print_json(refusal(error))
+        raise
+    if output is not None:
+        write_json(output, plan.to_json())
+        note(f"plan saved to {output}; use it with: edgellm convert {ckpt} --plan {output}")
+    if json:
+        print_json(plan.to_json())
+        return
+    print(f"{spec.name}: {spec.parameters:,} parameters, {spec.family} family")
+    for line in (*plan_lines(plan), "", *format_lines(spec, plan.tensors)):
+        print(line)
+
+
+def refusal(error: BudgetError) -> dict[str, object]:
+    """The JSON of a plan that does not fit."""
+    return {
+        "fits": False,
+        "budget_bytes": error.budget_bytes,
+        "needed_bytes": error.needed_bytes,
+        "largest_context": error.largest_context,
+        "memory": error.parts,
+        "reason": str(error),
+    }

@@ -1,0 +1,86 @@
+"""Settings: flags win over EDGELLM_* variables, those over config.toml, that over the defaults."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgellm.errors import FormatError
+
+HOME_VARIABLE = "EDGELLM_HOME"
+PLANNING_VERBS = ("plan", "convert", "run", "demo")
+FETCHING_VERBS = ("inspect", "plan", "convert", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: the option it feeds and the verbs that take it."""
+
+    name: str  # key in config.toml and name of the option
+    kind: type
+    verbs: tuple[str, ...]
+    default: str  # as `edgellm config` shows it
+
+    @property
+    def variable(self) -> str:
+        return f"EDGELLM_{self.name.upper()}"
+
+
+SETTINGS = (
+    Setting("memory", str, PLANNING_VERBS, "what is free now, less a reserve"),
+    Setting("context", int, PLANNING_VERBS, "4096, or less where the model has less"),
+    Setting("threads", int, ("convert", "run"), "one per physical core"),
+    Setting("offline", bool, FETCHING_VERBS, "false"),
+)
+
+
+def home() -> Path:
+    """The folder of the local store, caches included; EDGELLM_HOME moves it."""
+    chosen = os.environ.get(HOME_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_data_path
+
+    return user_data_path("edgellm", appauthor=False)
+
+
+def config_file() -> Path:
+    """Where config.toml is read from; EDGELLM_HOME holds it where that is set."""
+    if os.environ.get(HOME_VARIABLE):
+        return home() / "config.toml"
+    from platformdirs import user_config_path
+
+    return user_config_path("edgellm", appauthor=False) / "config.toml"
+
+
+def read_config() -> dict[str, Any]:
+    """The values of config.toml, checked; empty when there is no such file.
+
+    Raises FormatError for broken TOML, an unknown key or a value of the wrong type.
+    """
+    path = config_file()
+    if not path.is_file():
+        return {}
+    import tomllib
+
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise FormatError(path, f"not readable as TOML: {error}") from error
+    known = {setting.name: setting.kind for setting in SETTINGS}
+    for name, value in values.items():
+        if name not in known:
+            raise FormatError(path, f"unknown key {name!r}; known: {', '.join(known)}")
+        if type(value) is not known[name]:
+            raise FormatError(path, f"{name} is {value!r}; expected {known[name].__name__}")
+    return values
+
+
+def option_defaults() -> dict[str, dict[str, Any]]:
+    """The values of config.toml by verb, in the form the command line parser takes."""
+    values = read_config()
+    by_verb: dict[str, dict[str, Any]] = {}
+    for setting in SETTINGS:
+        for verb in setting.verbs if setting.name in values else ():
+            by_verb.setdefault(verb, {})[setting.name] = values[setting.name]
+    return by_verb

@@ -1,0 +1,67 @@
+"""The local store: artifacts by name, in one folder, with the caches that belong to them."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgellm.artifact import MANIFEST, Artifact, open_artifact
+from edgellm.errors import InputError, OutputError, UsageError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Artifacts under `home`/models; `home`/cache holds what can be made again."""
+
+    home: Path
+
+    @property
+    def models(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"
+
+    def path(self, name: str) -> Path:
+        """Where the artifact called `name` lives, or would live. Raises UsageError."""
+        if not _NAME.fullmatch(name) or name.endswith((".", ".partial")):
+            raise UsageError(f"model name {name!r}: use letters, digits, '.', '_' and '-'")
+        return self.models / name
+
+    def names(self) -> list[str]:
+        """Names of the stored artifacts, sorted."""
+        if not self.models.is_dir():
+            return []
+        return sorted(entry.parent.name for entry in self.models.glob(f"*/{MANIFEST}"))
+
+    def has(self, name: str) -> bool:
+        return bool(_NAME.fullmatch(name)) and (self.models / name / MANIFEST).is_file()
+
+    def open(self, name: str) -> Artifact:
+        """The stored artifact called `name`, not verified. Raises InputError when there is none."""
+        if not self.has(name):
+            known = ", ".join(self.names()) or "nothing"
+            raise InputError(f"{name}: not in the store, which holds {known}. See: edgellm ls")
+        return open_artifact(self.path(name))
+
+    def artifacts(self) -> Iterator[tuple[str, Artifact]]:
+        """Every stored artifact with its name."""
+        for name in self.names():
+            yield name, self.open(name)
+
+    def remove(self, name: str) -> int:
+        """Delete the artifact called `name`; returns the bytes that its files took."""
+        freed_bytes = sum(file.bytes for file in self.open(name).files)
+        folder = self.path(name)
+        doomed = folder.with_name(f".{name}.removed")
+        try:
+            # Renamed first, so that an interrupt cannot leave half an artifact under its name.
+            folder.replace(doomed)
+            shutil.rmtree(doomed)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be removed: {error.strerror}") from error
+        return freed_bytes
