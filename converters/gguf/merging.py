@@ -1,6 +1,6 @@
-"""Pair merging in a few lines: the reference for what llama.cpp will do with short strings."""
+"""Pair merging in a few lines: what a tokenizer makes of a short string."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 # Lower is merged first; None when the two never merge.
 PairRank = Callable[[str, str], float | None]
@@ -24,3 +24,14 @@ def merge_pairs(symbols: Sequence[str], rank: PairRank) -> list[str]:
 def splits(text: str) -> list[tuple[str, str]]:
     """Every way to cut a string into two non-empty parts."""
     return [(text[:i], text[i:]) for i in range(1, len(text))]
+
+
+def spell(text: str, rank: PairRank, ids: Mapping[str, int]) -> tuple[int, ...]:
+    """The ids of a short text; what `ids` lacks is spelled in its byte tokens."""
+    spelled: list[int] = []
+    for symbol in merge_pairs(text, rank):
+        if symbol in ids:
+            spelled.append(ids[symbol])
+        else:
+            spelled += [ids[f"<0x{byte:02X}>"] for byte in symbol.encode("utf-8")]
+    return tuple(spelled)

@@ -5,30 +5,30 @@ highest score and spells what is left in byte tokens. It differs in three ways, 
 
 * It knows no normalization beyond the leading space.
 * It adds that space after every special token, a user-defined symbol included; sentencepiece adds
-  it once, at the start of the text.
+  it once, at the start of the text. Symbols with names such as "<|end|>" it takes for special ones.
 * It may merge text into a control token ("<s" and ">" where a piece "<s" exists). Such a token gets
   the lowest score, so that it forms last, and the rules tell what to spell it as instead.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from edgellm.added_tokens import AddedToken
 from edgellm.checkpoint.json_file import show
-from edgellm.converters.gguf.merging import merge_pairs, splits
+from edgellm.converters.gguf.merging import spell, splits
 from edgellm.converters.gguf.token_table import TokenTable
 from edgellm.errors import FormatError, UnsupportedError
-from edgellm.sentencepiece_model import (
-    Algorithm,
+from edgellm.tokenizer.added_tokens import AddedToken
+from edgellm.tokenizer.sentencepiece_model import (
     Piece,
     PieceType,
     SentencePieceModel,
     read_sentencepiece,
+    require_supported,
 )
-from edgellm.text_rules import SpacePrefix, TextRules
+from edgellm.tokenizer.text_rules import SpacePrefix, TextRules
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
-_SUPPORTED = ("BPE with byte fallback",)
 
 
 def sentencepiece_table(path: Path, added: tuple[AddedToken, ...]) -> TokenTable:
@@ -37,7 +37,8 @@ def sentencepiece_table(path: Path, added: tuple[AddedToken, ...]) -> TokenTable
     Raises FormatError for a broken model, UnsupportedError for one that is not byte-fallback BPE.
     """
     model = read_sentencepiece(path)
-    _check_supported(path, model)
+    require_supported(path, model)
+    _check_bytes(path, model)
     pieces = _with_added(path, model.pieces, added)
     spellings = _spellings(path, model, pieces)
     return TokenTable(
@@ -55,21 +56,10 @@ def sentencepiece_table(path: Path, added: tuple[AddedToken, ...]) -> TokenTable
     )
 
 
-def _check_supported(path: Path, model: SentencePieceModel) -> None:
-    if model.algorithm is not Algorithm.BPE:
-        raise _unsupported(path, f"a sentencepiece {model.algorithm.name.lower()} model")
-    if not model.byte_fallback:
-        raise _unsupported(path, "a sentencepiece model without byte fallback")
-    if model.space_is_suffix or not model.escape_whitespaces:
-        setting = "treat_whitespace_as_suffix=" if model.space_is_suffix else "escape_whitespaces="
-        raise _unsupported(path, f"a sentencepiece model with {setting}{model.space_is_suffix}")
+def _check_bytes(path: Path, model: SentencePieceModel) -> None:
     values = [BYTE_TOKEN.fullmatch(p.text) for p in model.pieces if p.type is PieceType.BYTE]
     if None in values or len({match[1] for match in values if match}) != 256:
         raise FormatError(path, f"{len(values)} byte pieces; expected <0x00> to <0xFF>")
-
-
-def _unsupported(path: Path, what: str) -> UnsupportedError:
-    return UnsupportedError(f"{path}: {what}, which llama.cpp cannot run exactly", _SUPPORTED)
 
 
 def _known(token_id: int) -> int | None:
@@ -113,7 +103,9 @@ def _spellings(
             continue
         if any(_is_symbol(a, parts) and _is_symbol(b, parts) for a, b in splits(piece.text)):
             if piece.type is PieceType.BYTE:
-                raise _unsupported(path, f"a piece that turns text into {piece.text}")
+                raise UnsupportedError(
+                    f"{path}: pieces that llama.cpp would join to the byte token {piece.text}"
+                )
             spellings[token_id] = _spell(piece.text, model)
     return spellings
 
@@ -124,20 +116,16 @@ def _is_symbol(text: str, parts: set[str]) -> bool:
 
 def _spell(text: str, model: SentencePieceModel) -> tuple[int, ...]:
     """The ids sentencepiece gives a short text, without normalization or the leading space."""
-    ids = {p.text: i for i, p in enumerate(model.pieces) if p.type is PieceType.NORMAL}
+    spoken = (PieceType.NORMAL, PieceType.BYTE)
+    ids = {p.text: i for i, p in enumerate(model.pieces) if p.type in spoken}
 
     def rank(left: str, right: str) -> float | None:
         found = ids.get(left + right)
-        return None if found is None else -model.pieces[found].score
+        if found is None or model.pieces[found].type is PieceType.BYTE:
+            return None
+        return -model.pieces[found].score
 
-    byte_ids = {p.text: i for i, p in enumerate(model.pieces) if p.type is PieceType.BYTE}
-    spelled: list[int] = []
-    for symbol in merge_pairs(text, rank):
-        if symbol in ids:
-            spelled.append(ids[symbol])
-        else:
-            spelled += [byte_ids[f"<0x{byte:02X}>"] for byte in symbol.encode("utf-8")]
-    return tuple(spelled)
+    return spell(text, rank, ids)
 
 
 def _scores(pieces: tuple[Piece, ...], spellings: dict[int, tuple[int, ...]]) -> tuple[float, ...]:
@@ -156,17 +144,15 @@ def _rules(
     spellings: dict[int, tuple[int, ...]],
 ) -> TextRules | None:
     """What llama.cpp cannot do alone; None when it needs no help."""
-    symbols = tuple(p.text for p in model.pieces if p.type is PieceType.USER_DEFINED)
+    symbols = {p.text: i for i, p in enumerate(model.pieces) if p.type is PieceType.USER_DEFINED}
     stripping = any(not token.is_plain for token in added)
-    prefix_differs = bool(symbols) and model.add_dummy_prefix
-    if not (
-        model.charsmap or model.remove_extra_whitespaces or prefix_differs or spellings or stripping
-    ):
+    normalizing = model.charsmap or model.remove_extra_whitespaces
+    if not (normalizing or symbols or spellings or stripping):
         return None
     return TextRules(
-        added_tokens=_tokens_to_find(model, pieces, added),
+        added_tokens=_tokens_to_find(pieces, added, symbols),
         charsmap=model.charsmap,
-        charsmap_keeps=symbols,
+        charsmap_keeps=tuple(symbols),
         remove_extra_spaces=model.remove_extra_whitespaces,
         escape_spaces=True,
         space_prefix=SpacePrefix.EACH if model.add_dummy_prefix else SpacePrefix.NONE,
@@ -175,10 +161,9 @@ def _rules(
 
 
 def _tokens_to_find(
-    model: SentencePieceModel, pieces: tuple[Piece, ...], added: tuple[AddedToken, ...]
+    pieces: tuple[Piece, ...], added: tuple[AddedToken, ...], symbols: Mapping[str, int]
 ) -> tuple[AddedToken, ...]:
-    """Special and added tokens; user-defined symbols are left to llama.cpp, which finds them."""
-    symbols = {i for i, p in enumerate(model.pieces) if p.type is PieceType.USER_DEFINED}
+    """Special and added tokens in raw text, then user-defined symbols in normalized text."""
     special = (PieceType.CONTROL, PieceType.UNKNOWN)
     found = {
         token_id: AddedToken(token_id, piece.text, special=True)
@@ -186,4 +171,8 @@ def _tokens_to_find(
         if piece.type in special
     }
     found |= {token.id: token for token in added}
-    return tuple(token for token_id, token in sorted(found.items()) if token_id not in symbols)
+    found |= {
+        token_id: AddedToken(token_id, text, special=False, normalized=True)
+        for text, token_id in symbols.items()
+    }
+    return tuple(token for _, token in sorted(found.items()))

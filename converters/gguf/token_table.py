@@ -5,8 +5,8 @@ from pathlib import Path
 
 from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError
-from edgellm.sentencepiece_model import PieceType
-from edgellm.text_rules import TextRules
+from edgellm.tokenizer.sentencepiece_model import PieceType
+from edgellm.tokenizer.text_rules import TextRules
 
 # One token's bytes may not overflow what llama.cpp's callers expect of a piece.
 MAX_TOKEN_CHARS = 16_384

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 import gguf
 
 from edgellm.checkpoint import Checkpoint
+from edgellm.converters.gguf.byte_level_table import byte_level_table
+from edgellm.converters.gguf.piece_table import piece_table
 from edgellm.converters.gguf.sentencepiece_table import sentencepiece_table
 from edgellm.converters.gguf.token_table import TokenTable, check_tokens, padded
 from edgellm.errors import FormatError, InputError
 from edgellm.spec import ModelSpec
-from edgellm.text_rules import METADATA_KEY
-from edgellm.tokenizer_settings import TokenizerSettings, read_tokenizer_settings
+from edgellm.tokenizer import used_tokenizer
+from edgellm.tokenizer.settings import TokenizerSettings, read_tokenizer_settings
+from edgellm.tokenizer.text_rules import METADATA_KEY
+from edgellm.tokenizer.tokenizer_json import read_tokenizer_json
 
 EOS_IDS_KEY = "edgellm.eos_token_ids"
 _END_OF_MESSAGE = ("<|eom_id|>",)  # ends a message, not the turn
@@ -42,9 +46,7 @@ def read_vocabulary(checkpoint: Checkpoint, spec: ModelSpec) -> Vocabulary:
     llama.cpp cannot run exactly.
     """
     settings = read_tokenizer_settings(checkpoint.tokenizer)
-    highest = max((token.id for token in settings.added), default=0)
-    _check_rows(checkpoint, highest + 1, spec)
-    table = _read_table(checkpoint, settings)
+    table = _read_table(checkpoint, spec, settings)
     _check_rows(checkpoint, len(table.tokens), spec)
     table = padded(table, spec.vocab_size)
     check_tokens(table, checkpoint.folder)
@@ -60,11 +62,20 @@ def _check_rows(checkpoint: Checkpoint, tokens: int, spec: ModelSpec) -> None:
         )
 
 
-def _read_table(checkpoint: Checkpoint, settings: TokenizerSettings) -> TokenTable:
+def _read_table(checkpoint: Checkpoint, spec: ModelSpec, settings: TokenizerSettings) -> TokenTable:
+    """The table of the file that is used, no longer than the embedding."""
     files = checkpoint.tokenizer
-    if files.tokenizer_model is not None:
-        return sentencepiece_table(files.tokenizer_model, settings.added)
-    raise InputError(f"{checkpoint.folder}: no tokenizer; expected tokenizer.json")
+    path = used_tokenizer(files)
+    if path is None:
+        raise InputError(
+            f"{checkpoint.folder}: no tokenizer; expected tokenizer.json or tokenizer.model"
+        )
+    if path == files.tokenizer_model:
+        _check_rows(checkpoint, max((token.id for token in settings.added), default=0) + 1, spec)
+        return sentencepiece_table(path, settings.added)
+    tokenizer = read_tokenizer_json(path)
+    _check_rows(checkpoint, max(tokenizer.tokens()) + 1, spec)
+    return byte_level_table(tokenizer) if tokenizer.is_byte_level else piece_table(tokenizer)
 
 
 def _with_special_ids(

@@ -22,9 +22,9 @@ from enum import StrEnum
 from functools import cache, cached_property
 from typing import Literal, cast
 
-from edgellm.added_tokens import AddedToken, TokenFinder
 from edgellm.errors import FormatError
 from edgellm.jsonfields import JsonObject
+from edgellm.tokenizer.added_tokens import AddedToken, TokenFinder
 
 METADATA_KEY = "edgellm.tokenizer.rules"
 SPACE = "\u2581"  # how sentencepiece vocabularies write a space
@@ -60,12 +60,12 @@ class TextRules:
 
         With `parse_special` false, special tokens in the text are plain text.
         """
-        raw, normalized = self._finders[parse_special]
-        for start, stretch in raw.split(text):
+        raw, normalized = self._finders
+        for start, stretch in raw.split(text, parse_special):
             if isinstance(stretch, int):
                 yield stretch
                 continue
-            for offset, piece in normalized.split(self.normalize(stretch)):
+            for offset, piece in normalized.split(self.normalize(stretch), parse_special):
                 at_start = start == 0 and offset == 0
                 yield piece if isinstance(piece, int) else self._prefixed(piece, at_start)
 
@@ -112,16 +112,11 @@ class TextRules:
         return dict(self.spellings)
 
     @cached_property
-    def _finders(self) -> tuple[tuple[TokenFinder, TokenFinder], tuple[TokenFinder, TokenFinder]]:
-        """By parse_special: what finds tokens in raw text, and in normalized text."""
-        every = self.added_tokens
-        return self._finder_pair([t for t in every if not t.special]), self._finder_pair([*every])
-
-    def _finder_pair(self, tokens: list[AddedToken]) -> tuple[TokenFinder, TokenFinder]:
-        late = [token for token in tokens if token.normalized]
+    def _finders(self) -> tuple[TokenFinder, TokenFinder]:
+        """What finds tokens in raw text, and in normalized text."""
         return (
-            TokenFinder([(token.text, token) for token in tokens if not token.normalized]),
-            TokenFinder([(self.normalize(token.text), token) for token in late]),
+            TokenFinder([token for token in self.added_tokens if not token.normalized]),
+            TokenFinder([token for token in self.added_tokens if token.normalized]),
         )
 
     def _prefixed(self, text: str, at_start: bool) -> str:

@@ -21,12 +21,12 @@ class AddedToken:
     """A token that is found in text before anything else is."""
 
     id: int
-    text: str
+    text: str  # what is looked for
     special: bool  # a control token; the rest are found even when special tokens are not parsed
     left_strip: bool = False  # swallows the white space before it
     right_strip: bool = False
     whole_word: bool = False  # only where no letter or digit touches it
-    normalized: bool = False  # looked for in normalized text, in its own normalized form
+    normalized: bool = False  # looked for in normalized text
 
     @property
     def is_plain(self) -> bool:
@@ -37,27 +37,32 @@ class AddedToken:
 class TokenFinder:
     """Finds tokens in text; immutable."""
 
-    def __init__(self, tokens: Sequence[tuple[str, AddedToken]]) -> None:
-        """tokens: what to look for, and the token that it stands for."""
-        self._tokens = dict(tokens)
+    def __init__(self, tokens: Sequence[AddedToken]) -> None:
+        self._tokens = {token.text: token for token in tokens}
         longest_first = sorted(self._tokens, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
-    def split(self, text: str) -> Iterator[tuple[int, int | str]]:
-        """Token ids and the stretches between them, each with the offset where it starts."""
+    def split(self, text: str, parse_special: bool) -> Iterator[tuple[int, int | str]]:
+        """Token ids and the stretches between them, each with the offset where it starts.
+
+        Without `parse_special`, special tokens stay text, and so do tokens inside of them.
+        """
         reached = 0
         for match in self._pattern.finditer(text):
             token = self._tokens[match[0]]
             start, end = match.span()
-            if start < reached or (token.whole_word and _touches_word(text, start, end)):
+            if (token.special and not parse_special) or (
+                token.whole_word and _touches_word(text, start, end)
+            ):
                 continue
             if token.left_strip:
-                start = reached + len(text[reached:start].rstrip(_WHITE))
+                start = max(reached, len(text[:start].rstrip(_WHITE)))
             if token.right_strip:
                 end = len(text) - len(text[end:].lstrip(_WHITE))
             if reached < start:
                 yield reached, text[reached:start]
             yield start, token.id
+            # As in the library, a token that another one's strip has swallowed still counts.
             reached = end
         if reached < len(text):
             yield reached, text[reached:]

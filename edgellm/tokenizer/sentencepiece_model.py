@@ -12,7 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from edgellm.checkpoint.json_file import file_bytes
-from edgellm.errors import FormatError, InputError
+from edgellm.errors import FormatError, InputError, UnsupportedError
 from edgellm.units import format_bytes
 
 MAX_MODEL_BYTES = 32 << 20  # 256k pieces take 5 MB
@@ -85,6 +85,24 @@ def read_sentencepiece(path: Path) -> SentencePieceModel:
         raise FormatError(path, f"not a sentencepiece model: {error}") from error
 
 
+def require_supported(path: Path, model: SentencePieceModel) -> None:
+    """Raises UnsupportedError for a model that llama.cpp cannot run exactly."""
+    what = ""
+    if model.algorithm is not Algorithm.BPE:
+        what = f"{model.algorithm.name.lower()} model"
+    elif not model.byte_fallback:
+        what = "model without byte fallback"
+    elif model.space_is_suffix:
+        what = "model with treat_whitespace_as_suffix"
+    elif not model.escape_whitespaces:
+        what = "model without escape_whitespaces"
+    if what:
+        raise UnsupportedError(
+            f"{path}: a sentencepiece {what}, which llama.cpp cannot run exactly",
+            ("sentencepiece BPE with byte fallback",),
+        )
+
+
 def _model(raw: bytes) -> SentencePieceModel:
     pieces: list[Piece] = []
     trainer: dict[int, Value] = {}
@@ -122,7 +140,7 @@ def _piece(raw: bytes) -> Piece:
         if field == 1:
             text = _bytes(value)
         elif field == 2:
-            (score,) = struct.unpack("<f", _bytes(value))
+            score = _float(value)
         elif field == 3:
             kind = PieceType(_int(value))
     if not math.isfinite(score):
@@ -170,6 +188,14 @@ def _bytes(value: Value) -> bytes:
     if isinstance(value, int):
         raise ValueError("a number where text was expected")
     return value
+
+
+def _float(value: Value) -> float:
+    raw = _bytes(value)
+    if len(raw) != 4:
+        raise ValueError(f"a 32-bit number of {len(raw)} bytes")
+    (number,) = struct.unpack("<f", raw)
+    return float(number)
 
 
 def _int(value: Value) -> int:

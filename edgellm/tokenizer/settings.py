@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgellm.added_tokens import AddedToken
 from edgellm.checkpoint import Fields, TokenizerFiles
 from edgellm.checkpoint.json_file import file_bytes, read_json, show
 from edgellm.errors import FormatError, InputError
+from edgellm.tokenizer.added_tokens import AddedToken
 from edgellm.units import format_bytes
 
 MAX_TEMPLATE_BYTES = 256 << 10
