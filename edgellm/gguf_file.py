@@ -95,10 +95,6 @@ class GGUFFile:
     tensors: tuple[GGUFTensor, ...]
     data_offset: int
 
-    @property
-    def tensor_bytes(self) -> int:
-        return sum(tensor.bytes for tensor in self.tensors)
-
 
 def read_gguf(path: str | PathLike[str]) -> GGUFFile:
     """Check the file and describe it; the tensor data is not read.

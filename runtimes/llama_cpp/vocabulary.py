@@ -71,7 +71,7 @@ class Vocabulary:
         if length < 0:
             self._buffer = ctypes.create_string_buffer(-length)
             length = self._piece(token, special)
-        return self._buffer[:length]
+        return self._buffer.raw[:length]
 
     def begins_text(self, last_prompt_token: int) -> bool:
         """Whether an answer's leading space is sentencepiece's own and not to be shown."""
