@@ -1,6 +1,7 @@
 """A tiny random llama, written and loaded once for the tests that only read it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,19 +21,22 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tiny_gguf: Path) -> Iterator[LlamaCppModel]:
-    options = LoadOptions(key_format="f32", value_format="f32", ubatch=64)
+    options = LoadOptions(key_format="f32", value_format="f32", ubatch=64, threads=1)
     with LlamaCppRuntime().load(tiny_gguf, options) as model:
         yield model
 
 
 @pytest.fixture
 def load_tiny(tmp_path: Path) -> Iterator[LoadTiny]:
-    """Write a TinyLlama with these changes and load it."""
+    """Write a TinyLlama with these changes and load it, for one thread: two wait for each other
+    a thousand times longer than this model computes when the machine has other work.
+    """
     loaded: list[LlamaCppModel] = []
 
     def load(options: LoadOptions | None = None, **changes: object) -> LlamaCppModel:
         path = TinyLlama(**changes).write(tmp_path / "changed.gguf")  # type: ignore[arg-type]
-        loaded.append(LlamaCppRuntime().load(path, options or LoadOptions()))
+        options = replace(options or LoadOptions(), threads=1)
+        loaded.append(LlamaCppRuntime().load(path, options))
         return loaded[-1]
 
     yield load

@@ -200,7 +200,7 @@ def test_the_space_sentencepiece_puts_first_is_not_shown(tiny: LlamaCppModel) ->
 
 
 def test_cancelling_while_the_prompt_is_read_stops_inside_a_ubatch(load_tiny: LoadTiny) -> None:
-    big = LoadOptions(ubatch=2048, threads=1)
+    big = LoadOptions(ubatch=2048)
     model = load_tiny(big, context=2048, hidden=256, heads=4, ffn=1024, layers=8)
     cancel = CancelToken()
     started = time.perf_counter()
