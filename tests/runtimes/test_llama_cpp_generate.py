@@ -44,6 +44,7 @@ def greedy_by_full_logits(path: Path, prompt: list[int], count: int) -> list[int
     for _ in range(count):
         params = llama.llama_context_default_params()
         params.n_ctx, params.type_k, params.type_v = 512, 0, 0
+        params.n_threads = params.n_threads_batch = 1
         context = llama.llama_init_from_model(model, params)
         ids = (llama.llama_token * len(tokens))(*tokens)
         assert llama.llama_decode(context, llama.llama_batch_get_one(ids, len(tokens))) == 0
