@@ -86,16 +86,16 @@ class EngineFacts:
 
 @dataclass(frozen=True, slots=True)
 class StaticPriors:
-    """How much noise in each kind of tensor costs, before anything about a model is measured.
+    """What noise costs by role and depth, before anything about a model is measured.
 
-    Each role's figure is the KL divergence, in nats per token, that relative error power 1 in all
-    tensors of that role would cost if the divergence went on growing linearly.
+    Each figure is the KL divergence, in nats per token, that relative error power 1 would cost if
+    the divergence went on growing linearly.
     """
 
-    roles: Mapping[str, float]  # by Role value
-    first_layer: float  # sensitivity of the first and last block, against a middle block's
+    roles: Mapping[str, float]  # by Role value; for one block, or for the embedding or output head
+    first_layer: float  # the first block's sensitivity over a middle block's
     last_layer: float
-    key_cache: float  # the same figure for the K and V cache
+    key_cache: float  # K of one block
     value_cache: float
 
 

@@ -110,7 +110,7 @@ class _Planner:
             tables=tables,
             engine=tables.engines[engine],
             machine=machine or platform.machine(),
-            judge=sensitivity or StaticSensitivity(tables, spec.layers),
+            judge=sensitivity or StaticSensitivity(spec, tables),
         )
 
     def menus(self, formats: Iterable[WeightFormat] | None = None) -> list[Menu]:

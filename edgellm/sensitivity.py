@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from edgellm.formats import KVFormat, Tables, WeightFormat
-from edgellm.spec import ModelSpec, TensorSpec
+from edgellm.spec import ModelSpec, Role, TensorSpec
 
 
 class Sensitivity(Protocol):
@@ -27,43 +27,31 @@ class Sensitivity(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StaticSensitivity:
-    """Judges by role and depth alone, from measured priors: no model is run.
+    """Judges by role and depth alone, from measured priors: no model is run."""
 
-    A tensor costs prior(role) * its share of the role's depth weights * relative error power. The
-    shares of one role add up to 1, so a deeper model is not thereby a more sensitive one.
-    """
-
+    spec: ModelSpec
     tables: Tables
-    layers: int
 
     name: ClassVar[str] = "static"
     has_imatrix: ClassVar[bool] = False
 
     def cost(self, tensor: TensorSpec, weight_format: WeightFormat) -> float:
-        prior = self.tables.priors.roles[tensor.role.value]
-        return prior * self._share(tensor.layer) * weight_format.relative_rmse**2
+        priors = self.tables.priors
+        prior = priors.roles[tensor.role.value] * self._depth_weight(tensor.layer)
+        if tensor.role is Role.TOKEN_EMBEDDING and self.spec.tied_embeddings:
+            prior += priors.roles[Role.OUTPUT.value]
+        return prior * weight_format.relative_rmse**2
 
     def kv_cost(self, key: KVFormat, value: KVFormat) -> float:
         priors = self.tables.priors
-        return priors.key_cache * self._error_power(key) + priors.value_cache * self._error_power(
-            value
-        )
+        key_cost = priors.key_cache * self._error_power(key)
+        value_cost = priors.value_cache * self._error_power(value)
+        return self.spec.layers * (key_cost + value_cost)
 
     def _error_power(self, fmt: KVFormat) -> float:
         return self.tables.weight_formats[fmt.name].relative_rmse ** 2
 
-    def _share(self, layer: int | None) -> float:
-        if layer is None:
-            return 1.0
-        total = sum(self._depth_weight(index) for index in range(self.layers))
-        return self._depth_weight(layer) / total
-
-    def _depth_weight(self, layer: int) -> float:
+    def _depth_weight(self, layer: int | None) -> float:
         if layer == 0:
             return self.tables.priors.first_layer
-        return self.tables.priors.last_layer if layer == self.layers - 1 else 1.0
-
-
-def static_sensitivity(spec: ModelSpec, tables: Tables) -> StaticSensitivity:
-    """The static judgement of one model."""
-    return StaticSensitivity(tables, spec.layers)
+        return self.tables.priors.last_layer if layer == self.spec.layers - 1 else 1.0
