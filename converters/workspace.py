@@ -62,8 +62,12 @@ class Workspace:
             sync_folder(self.out.parent)
 
     def recover(self) -> None:
-        """Put the old artifact back if a conversion stopped between the two renames."""
-        if self.old.is_dir() and not os.path.lexists(self.out):
+        """Put the old artifact back if a conversion stopped before the new one took its place."""
+        if not self.old.is_dir():
+            return
+        if os.path.lexists(self.out):
+            shutil.rmtree(self.old)
+        else:
             self.old.replace(self.out)
 
     def clear(self) -> None:
@@ -135,5 +139,7 @@ def _check_target(out: Path, overwrite: bool) -> None:
         listed = {MANIFEST, *(entry.path for entry in read_manifest(out).files)}
     except InputError as error:
         raise OutputError(f"{out}: is not an edgellm artifact, so it stays; {error}") from error
-    if foreign := sorted({entry.name for entry in out.iterdir()} - listed):
+    with output_errors(out):
+        names = {entry.name for entry in out.iterdir()}
+    if foreign := sorted(names - listed):
         raise OutputError(f"{out}: holds {foreign[0]}, which is not part of the artifact; move it")

@@ -28,6 +28,7 @@ LEAST_SPEED_RATIO = 0.9
 @dataclass(frozen=True, slots=True)
 class Measured:
     seconds: float
+    cpu_s: float  # of the whole process, on all cores: steady where other work disturbs the clock
     peak_bytes: int  # resident set
 
 
@@ -46,7 +47,7 @@ def measure(kind: str, source: Path, out: Path, threads: int) -> Measured:
     child.returncode = os.waitstatus_to_exitcode(status)
     assert child.returncode == 0, f"{kind} failed"
     unit = 1 if sys.platform == "darwin" else 1024
-    return Measured(float(printed), usage.ru_maxrss * unit)
+    return Measured(float(printed), usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
 
 
 def same_tensors(ours: Path, theirs: Path) -> bool:
@@ -99,6 +100,8 @@ def report(
         "llama_cpp_peak_bytes": max(theirs.peak_bytes for _, theirs in rounds),
         "seconds": [round(ours.seconds, 3) for ours, _ in rounds],
         "llama_cpp_seconds": [round(theirs.seconds, 3) for _, theirs in rounds],
+        "cpu_s": [round(ours.cpu_s, 3) for ours, _ in rounds],
+        "llama_cpp_cpu_s": [round(theirs.cpu_s, 3) for _, theirs in rounds],
         "speed_ratio": round(ratio, 3),
         "tensors_equal": equal,
     }
