@@ -38,8 +38,9 @@ def expected(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> byte
 @pytest.fixture(scope="module")
 def operations(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
     """How many operations a conversion takes; one more where it replaces an artifact."""
+    out = tmp_path_factory.mktemp("counted") / "out"
     with fault_at(10**6, disk_full) as reached:
-        convert_folder(checkpoint, tmp_path_factory.mktemp("counted") / "out")
+        convert_folder(checkpoint, out)
     return len(reached)
 
 
