@@ -18,11 +18,9 @@ from edgellm.apps.cli import (
     show,
 )
 from edgellm.apps.cli import run as run_verb
-from edgellm.apps.cli.errors import exit_code, one_line
+from edgellm.apps.cli.errors import INTERRUPTED, exit_code, one_line
 from edgellm.apps.cli.settings import option_defaults
 from edgellm.errors import EdgeLLMError
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="edgellm",
@@ -55,6 +53,7 @@ def run(arguments: Sequence[str]) -> int:
             standalone_mode=False,
             default_map=option_defaults(),
         )
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader left (`edgellm ls | head -1`); a closed stdout must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,14 +1,16 @@
 """From planning options to a plan: sizes read, defaults filled in and said aloud."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgellm.apps.cli.output import note
 from edgellm.errors import UsageError
-from edgellm.formats import Tables
-from edgellm.plan import Budget, Plan
-from edgellm.spec import ModelSpec
 from edgellm.units import format_bytes, parse_size
+
+if TYPE_CHECKING:
+    from edgellm.formats import Tables
+    from edgellm.plan import Budget, Plan
+    from edgellm.spec import ModelSpec
 
 DEFAULT_CONTEXT = 4096  # tokens
 RESERVE_SHARE = 0.10  # of all memory, left to the rest of the machine
@@ -47,13 +49,15 @@ def free_memory_budget() -> int:
     return budget_bytes
 
 
-def default_context(spec: ModelSpec) -> int:
+def default_context(spec: "ModelSpec") -> int:
     """The context used when none is asked for, in tokens."""
     return min(DEFAULT_CONTEXT, spec.context_length, spec.sliding_window or DEFAULT_CONTEXT)
 
 
-def read_budget(options: PlanningOptions, spec: ModelSpec) -> Budget:
+def read_budget(options: PlanningOptions, spec: "ModelSpec") -> "Budget":
     """The budget that the options ask for. Raises UsageError for values that mean nothing."""
+    from edgellm.plan import Budget
+
     if options.context is not None and options.context < 1:
         raise UsageError(f"--context {options.context}: give a number of tokens above 0")
     if options.target_bpw is not None and not 0 < options.target_bpw <= 32:
@@ -68,7 +72,7 @@ def read_budget(options: PlanningOptions, spec: ModelSpec) -> Budget:
     )
 
 
-def plan_for(spec: ModelSpec, options: PlanningOptions, tables: Tables) -> Plan:
+def plan_for(spec: "ModelSpec", options: PlanningOptions, tables: "Tables") -> "Plan":
     """The best plan the options allow. Raises BudgetError when nothing fits, UsageError."""
     from edgellm.planner import make_plan, uniform_plan
 

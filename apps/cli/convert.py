@@ -54,9 +54,9 @@ def command(
     """Convert a checkpoint under a memory budget. An interrupted conversion resumes."""
     from edgellm.apps.cli.models import open_reference, store_name
     from edgellm.apps.cli.tables import file_lines, plan_lines
+    from edgellm.checkpoint.json_file import read_json
     from edgellm.converters import converter_for
     from edgellm.families import read_spec
-    from edgellm.checkpoint.json_file import read_json
     from edgellm.plan import Plan
     from edgellm.planner import settle_plan
     from edgellm.quant_tables import load_tables

@@ -4,6 +4,7 @@ import typer
 
 from edgellm.errors import (
     BudgetError,
+    Cancelled,
     InputError,
     OutputError,
     RuntimeFailure,
@@ -11,12 +12,14 @@ from edgellm.errors import (
 )
 
 USAGE = 2
+INTERRUPTED = 130
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (BudgetError, 1),
     (UsageError, USAGE),
     (typer.TyperException, USAGE),
     (InputError, 3),
     (OutputError, 4),
+    (Cancelled, INTERRUPTED),
     (RuntimeFailure, 4),
 )
 

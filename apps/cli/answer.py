@@ -1,0 +1,152 @@
+"""From what the user typed to an answer, streamed or as JSON."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from edgellm.apps.cli.errors import printable
+from edgellm.apps.cli.output import note
+from edgellm.artifact import Artifact
+from edgellm.errors import BudgetError, UsageError
+from edgellm.events import ContextFull, Done, EngineFallback, Event, TextDelta
+from edgellm.runtimes.protocol import LoadedModel, LoadOptions, Message, Prompt
+from edgellm.units import format_bytes, parse_size
+
+MAX_PROMPT_BYTES = 64 << 20
+
+
+def read_stdin() -> str:
+    """The prompt from standard input; in a terminal it ends with Ctrl-D."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("no prompt: give it as the second argument or pipe it in")
+    raw = sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1)
+    if len(raw) > MAX_PROMPT_BYTES:
+        raise UsageError(f"the prompt is longer than {format_bytes(MAX_PROMPT_BYTES)}")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the prompt is not UTF-8 text (byte {error.start})") from error
+
+
+def as_prompt(text: str, system: str | None, *, raw: bool) -> Prompt:
+    """Plain text, or the conversation that the chat template takes."""
+    if raw and system is not None:
+        raise UsageError("--system needs a chat template; drop it or drop --raw")
+    if raw:
+        return text
+    turns = [Message("system", system)] if system is not None else []
+    return [*turns, Message("user", text)]
+
+
+def load_options(
+    artifact: Artifact | None,
+    memory: str | None = None,
+    context: int | None = None,
+    threads: int | None = None,
+    gpu_layers: int = 0,
+) -> LoadOptions:
+    """Load as the plan says; a bare GGUF file has none and takes the defaults."""
+    if artifact is None:
+        if memory is not None:
+            raise UsageError("--memory needs a plan, and a bare GGUF file has none")
+        return LoadOptions(context=context, threads=threads, gpu_layers=gpu_layers)
+    plan = artifact.plan
+    if context is not None and context > plan.kv.context:
+        raise UsageError(
+            f"--context {context}: {artifact.folder.name} was planned for {plan.kv.context} "
+            f"tokens; convert it again with --context {context}"
+        )
+    if memory is not None and parse_size(memory) < plan.memory.total_bytes:
+        needed, allowed = plan.memory.total_bytes, parse_size(memory)
+        raise BudgetError(
+            f"{artifact.folder.name} needs {format_bytes(needed)}, --memory allows "
+            f"{format_bytes(allowed)}; convert it again with --memory {memory}",
+            needed_bytes=needed,
+            budget_bytes=allowed,
+            largest_context=0,
+            parts=plan.memory.to_json(),
+        )
+    return LoadOptions(
+        context=context or plan.kv.context,
+        key_format=plan.kv.key_format,
+        value_format=plan.kv.value_format,
+        ubatch=plan.ubatch,
+        threads=threads,
+        gpu_layers=gpu_layers,
+    )
+
+
+def tell(event: Event) -> None:
+    """Say on stderr what a person has to know."""
+    match event:
+        case EngineFallback():
+            note(f"edgellm: {event.reason}")
+        case ContextFull():
+            note(f"\nedgellm: the context is full: {event.used} of {event.limit} tokens")
+        case _:
+            pass
+
+
+def stream(events: Iterator[Event]) -> Done:
+    """Print the answer as it comes; control characters reach files, never a terminal."""
+    terminal = sys.stdout.isatty()
+    done: Done | None = None
+    for event in events:
+        match event:
+            case TextDelta():
+                shown = safe_text(event.text) if terminal else event.text
+                print(shown, end="", flush=True)
+            case Done():
+                done = event
+            case _:
+                tell(event)
+    print()
+    assert done is not None, "generate() ends with Done"
+    return done
+
+
+def safe_text(text: str) -> str:
+    """Text for a terminal: newlines and tabs kept, other control characters shown."""
+    return "".join(char if char in "\n\t" else printable(char) for char in text)
+
+
+def collect(events: Iterator[Event]) -> Done:
+    """Let the answer finish; its text is in Done."""
+    *before, done = events
+    for event in before:
+        tell(event)
+    assert isinstance(done, Done), "generate() ends with Done"
+    return done
+
+
+def answer_lines(done: Done, loaded: LoadedModel, artifact: Artifact) -> Iterator[str]:
+    """How long the answer took and what memory, beside what the plan said."""
+    timings, usage = done.timings, done.usage
+    yield (
+        f"{usage.prompt_tokens} tokens read, {usage.generated_tokens} written at "
+        f"{timings.rate(usage.generated_tokens, timings.decode_s):.0f} tokens/s; "
+        f"first token after {timings.first_token_s:.2f} s"
+    )
+    measured, predicted = loaded.memory().resident_bytes, artifact.plan.memory.total_bytes
+    yield f"memory: {format_bytes(predicted)} predicted, {format_bytes(measured)} resident"
+
+
+def report_json(done: Done, loaded: LoadedModel, artifact: Artifact | None) -> dict[str, Any]:
+    """The answer with the documented keys."""
+    timings, usage = done.timings, done.usage
+    return {
+        "text": done.text,
+        "prompt_tokens": usage.prompt_tokens,
+        "generated_tokens": usage.generated_tokens,
+        "stop_reason": done.stop_reason,
+        "timings": {
+            **asdict(timings),
+            "prefill_tokens_per_s": timings.rate(usage.prompt_tokens, timings.prefill_s),
+            "decode_tokens_per_s": timings.rate(usage.generated_tokens, timings.decode_s),
+        },
+        "memory": {
+            "predicted": None if artifact is None else artifact.plan.memory.to_json(),
+            "measured": asdict(loaded.memory()),
+        },
+    }
