@@ -22,14 +22,15 @@ def load_weights(
     on_event: EventSink,
     cancel: CancelToken,
 ) -> llama.llama_model_p:
-    """Map the file and rearrange what the processor wants otherwise; the caller frees the model.
+    """Read the file and rearrange what the processor wants otherwise; the caller frees the model.
 
     extra_buffers: rearranged copies of weights, which are faster, and AMX.
     Raises Cancelled, RuntimeFailure, or whatever `on_event` raised.
     """
     progress = _Progress(on_event, cancel)
     params = llama.llama_model_default_params()
-    params.load_mode = llama.LLAMA_LOAD_MODE_MMAP
+    # Not mapped: pages of a rearranged tensor would stay resident beside it, over the budget.
+    params.load_mode = llama.LLAMA_LOAD_MODE_NONE
     params.n_gpu_layers = gpu_layers
     params.use_extra_bufts = extra_buffers
     params.progress_callback = progress.callback
