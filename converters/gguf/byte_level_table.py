@@ -79,6 +79,8 @@ def byte_alphabet() -> frozenset[str]:
 
 
 def _check_alphabet(tokenizer: TokenizerJson) -> None:
+    if not tokenizer.merges:
+        raise UnsupportedError(f"{tokenizer.path}: byte-level BPE without merges")
     missing = byte_alphabet() - tokenizer.vocab.keys()
     if missing:
         raise UnsupportedError(

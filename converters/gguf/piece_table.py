@@ -9,12 +9,12 @@ saves Llama and Mistral tokenizers. Two of llama.cpp's tokenizers come close:
   no leading space, which only our rules mend; so it is taken where "llama" is not exact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from edgellm.checkpoint.json_file import show
 from edgellm.converters.gguf.byte_level_table import seen_as_it_is, token_types
-from edgellm.converters.gguf.merging import merge_pairs, spell, splits
+from edgellm.converters.gguf.merging import spell, splits
 from edgellm.converters.gguf.sentencepiece_table import BYTE_TOKEN
 from edgellm.converters.gguf.template import added_ends
 from edgellm.converters.gguf.token_table import TokenTable
@@ -40,7 +40,7 @@ def piece_table(tokenizer: TokenizerJson) -> TokenTable:
     require_byte_fallback(tokenizer)
     tokens = tokenizer.tokens()
     ends = added_ends(tokenizer)
-    by_score = merges_by_score(tokenizer)
+    by_score = _merges_by_score(tokenizer)
     if not by_score:
         _check_newlines(tokenizer)
     spellings = _spellings(tokenizer) if by_score else {}
@@ -135,22 +135,24 @@ def _union_ranks(tokenizer: TokenizerJson) -> dict[str, int]:
     return {union: rank for rank, union in enumerate(unions)}
 
 
-def merges_by_score(tokenizer: TokenizerJson) -> bool:
-    """Whether merging by the score of the union gives what merging by pair rank gives."""
+def _merges_by_score(tokenizer: TokenizerJson) -> bool:
+    """Whether merging by the score of the union gives what merging by pair rank gives.
+
+    Two pairs with the same union could still differ in rank where they overlap ("xyz", x + y ==
+    y + z), but no vocabulary was found that leaves x, y and z side by side.
+    """
     ranks = _union_ranks(tokenizer)
     order = [ranks[left + right] for left, right in tokenizer.merges]
     if order != sorted(order):
         return False
-    pairs = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
+    pairs = set(tokenizer.merges)
     found_first = {token.text for token in tokenizer.added}
     return all(
-        _closed(token, ranks, pairs) and _unambiguous(token, ranks, pairs)
-        for token in tokenizer.vocab
-        if token not in found_first
+        _closed(token, ranks, pairs) for token in tokenizer.vocab if token not in found_first
     )
 
 
-def _closed(token: str, ranks: Mapping[str, int], pairs: Mapping[tuple[str, str], int]) -> bool:
+def _closed(token: str, ranks: Mapping[str, int], pairs: Collection[tuple[str, str]]) -> bool:
     """Whether every two symbols that join to a token have a merge."""
     return all(
         pair in pairs
@@ -161,24 +163,6 @@ def _closed(token: str, ranks: Mapping[str, int], pairs: Mapping[tuple[str, str]
 
 def _is_symbol(text: str, ranks: Mapping[str, int]) -> bool:
     return len(text) == 1 or text in ranks
-
-
-def _unambiguous(
-    token: str, ranks: Mapping[str, int], pairs: Mapping[tuple[str, str], int]
-) -> bool:
-    """Whether a token that overlaps itself is made at the same place either way.
-
-    Where x + y == y + z == token, merging by score takes x + y in "xyz", as it is the left one;
-    merging by rank may take y + z.
-    """
-    for left, right in splits(token):
-        if (left, right) not in pairs or not token.startswith(right):
-            continue
-        text = left + token
-        by_rank = merge_pairs(text, lambda a, b: pairs.get((a, b)))
-        if by_rank != merge_pairs(text, lambda a, b: ranks.get(a + b)):
-            return False
-    return True
 
 
 def _check_newlines(tokenizer: TokenizerJson) -> None:

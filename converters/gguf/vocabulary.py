@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import gguf
 
@@ -129,6 +130,18 @@ def _first(*ids: int | None) -> int | None:
 
 def _flag(*values: bool | None) -> bool:
     return next((value for value in values if value is not None), False)
+
+
+def write_vocabulary_file(path: Path, vocabulary: Vocabulary) -> None:
+    """Write a GGUF that holds the vocabulary alone; llama.cpp loads it with `vocab_only`."""
+    writer = gguf.GGUFWriter(path, "llama")
+    add_vocabulary(writer, vocabulary)
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+    finally:
+        writer.close()
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, vocabulary: Vocabulary) -> None:

@@ -1,22 +1,17 @@
 """What to do to text before llama.cpp tokenizes it, where llama.cpp alone would differ.
 
 A converted model carries these rules under `METADATA_KEY` only when its own tokenizer library does
-something that llama.cpp cannot: Unicode normalization, a leading space in fewer places, tokens
-that swallow the spaces around them. A runtime applies them so:
-
-    load with tokenizer.ggml.add_space_prefix overridden to false
-    ids = [bos] when special tokens are added and the model adds one
-    for fragment in rules.fragments(text, parse_special):
-        an int is a token id; a str is tokenized with add_special=False, parse_special=False,
-        and each of its ids becomes rules.spelled(id)
-    ids += [eos] likewise
+something that llama.cpp cannot: Unicode normalization, a leading space in other places, tokens
+that swallow the spaces around them. A runtime that finds the key loads the model with
+`tokenizer.ggml.add_space_prefix` overridden to false and calls `TextRules.token_ids` where it
+would have called llama_tokenize; BOS and EOS are added around the result as ever.
 """
 
 import base64
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cache, cached_property
@@ -54,6 +49,32 @@ class TextRules:
     escape_spaces: bool = False  # a space becomes U+2581 before added tokens are looked for
     space_prefix: SpacePrefix = SpacePrefix.NONE
     spellings: tuple[tuple[int, tuple[int, ...]], ...] = ()  # ids that plain text never has
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, object], source: str) -> "TextRules | None":
+        """The rules of a GGUF file; None when it needs none. Raises FormatError."""
+        written = metadata.get(METADATA_KEY)
+        if written is None:
+            return None
+        if not isinstance(written, str):
+            raise FormatError(source, f"{METADATA_KEY} is not a string")
+        return cls.from_json(written, source)
+
+    def token_ids(
+        self, text: str, parse_special: bool, tokenize: Callable[[str], Sequence[int]]
+    ) -> list[int]:
+        """The ids of a text, without BOS and EOS.
+
+        tokenize: llama_tokenize with add_special=False, parse_special=False.
+        """
+        ids: list[int] = []
+        for fragment in self.fragments(text, parse_special):
+            if isinstance(fragment, int):
+                ids.append(fragment)
+            else:
+                for token_id in tokenize(fragment):
+                    ids += self.spelled(token_id)
+        return ids
 
     def fragments(self, text: str, parse_special: bool) -> Iterator[int | str]:
         """Token ids and stretches of plain text, in order; no stretch is empty.
