@@ -20,9 +20,9 @@ Blocks = NDArray[np.uint8]
 # Ctrl-C, and the fastest still spends far longer on it than Python spends on passing it around.
 _CHUNK_WEIGHTS = 1 << 19
 _POLL_S = 0.2  # Windows hears Ctrl-C only between waits
-_F16_LARGEST = 65504.0
-# Everything else stores values or block scales as float16.
-_WIDE_FORMATS = frozenset({"f32", "bf16", "mxfp4"})
+# The largest weight before rounding to infinity; block formats keep their scales in float16.
+_LARGEST = {"f32": 3.4028234e38, "bf16": 3.3895313e38}
+_LARGEST_F16 = 65504.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _check_values(checkpoint: Checkpoint, chunk: Chunk, rows: F32Array) -> None:
     """Refuse NaN, infinity and what the format would turn into infinity."""
     # max and min pass NaN on, so two reductions see everything; NaN fails every comparison.
     fmt = chunk.tensor.format.name
-    limit = np.finfo(np.float32).max if fmt in _WIDE_FORMATS else _F16_LARGEST
+    limit = _LARGEST.get(fmt, _LARGEST_F16)
     if -limit <= rows.min() and rows.max() <= limit:
         return
     at = np.unravel_index(np.argmin(np.abs(rows) <= limit), rows.shape)
@@ -104,7 +104,7 @@ def _check_values(checkpoint: Checkpoint, chunk: Chunk, rows: F32Array) -> None:
     index = [int(at[0]) + chunk.start, *map(int, at[1:])]
     where = f"tensor {chunk.tensor.source} is {value:g} at {index}"
     if np.isfinite(value):
-        raise UnsupportedError(f"{where}, too large for {fmt}", sorted(_WIDE_FORMATS))
+        raise UnsupportedError(f"{where}, too large for {fmt}", tuple(_LARGEST))
     path = checkpoint.stored[chunk.tensor.source].path
     raise FormatError(path, f"{where}; expected finite weights. Download the checkpoint again")
 

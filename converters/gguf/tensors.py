@@ -35,10 +35,6 @@ class OutputTensor:
         """Rows as the checkpoint counts them: entries of the first dimension."""
         return self.shape[0]
 
-    @property
-    def row_weights(self) -> int:
-        return self.shape[1] if len(self.shape) == 2 else 1
-
 
 def output_tensors(spec: ModelSpec, plan: Plan, tables: Tables) -> tuple[OutputTensor, ...]:
     """Every tensor in the order of the file.

@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edgellm.checkpoint import Checkpoint, open_checkpoint
-from edgellm.converters.gguf.ggml import load_ggml
+from edgellm.converters.gguf.ggml import Ggml, load_ggml
 from edgellm.converters.gguf.quantize import interleave_halves, quantized_chunks
 from edgellm.converters.gguf.tensors import OutputTensor
-from edgellm.errors import EdgeLLMError, FormatError, UnsupportedError
+from edgellm.errors import EdgeLLMError, FormatError, RuntimeFailure, UnsupportedError
 from edgellm.formats import WeightFormat
 from edgellm.quant_tables import load_tables
 from tests.support.checkpoints import write_checkpoint, write_weights
@@ -42,6 +42,26 @@ def quantized(checkpoint: Checkpoint, tensor: OutputTensor, threads: int = 2) ->
 def noise() -> NDArray[np.float32]:
     # 3 MiB: more than one chunk.
     return np.random.default_rng(0).standard_normal((1536, 512), dtype=np.float32)
+
+
+@pytest.mark.parametrize("fmt", FORMATS.values(), ids=lambda fmt: fmt.name)
+def test_ggml_knows_the_format_by_the_same_name_and_block(fmt: WeightFormat) -> None:
+    known = (GGML.type_name, GGML.block, GGML.block_bytes)
+    assert [ask(fmt.ggml_type) for ask in known] == [fmt.name, fmt.block, fmt.block_bytes]
+
+
+def test_blocks_read_back_within_half_a_step(noise: NDArray[np.float32]) -> None:
+    q8_0 = FORMATS["q8_0"].ggml_type
+    again = GGML.dequantize(GGML.quantize(noise, q8_0), q8_0, noise.shape[1])
+    largest = np.abs(noise).reshape(-1, 32).max(axis=1)
+    error = np.abs(again - noise).reshape(-1, 32).max(axis=1)
+    # Half of a 127th, and half of float16's last place, since the scale is one.
+    assert (error <= largest * (0.5 / 127 + 2**-11)).all()
+
+
+def test_a_library_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeFailure, match=r"llama\.cpp: .*libggml-base\.so cannot be used"):
+        Ggml(tmp_path / "libggml-base.so")
 
 
 @pytest.mark.parametrize("fmt", PLAIN, ids=lambda fmt: fmt.name)
