@@ -120,7 +120,7 @@ def collect(events: Iterator[Event]) -> Done:
     return done
 
 
-def answer_lines(done: Done, loaded: LoadedModel, artifact: Artifact) -> Iterator[str]:
+def stats_lines(done: Done, loaded: LoadedModel, artifact: Artifact | None) -> Iterator[str]:
     """How long the answer took and what memory, beside what the plan said."""
     timings, usage = done.timings, done.usage
     yield (
@@ -128,8 +128,11 @@ def answer_lines(done: Done, loaded: LoadedModel, artifact: Artifact) -> Iterato
         f"{timings.rate(usage.generated_tokens, timings.decode_s):.0f} tokens/s; "
         f"first token after {timings.first_token_s:.2f} s"
     )
-    measured, predicted = loaded.memory().resident_bytes, artifact.plan.memory.total_bytes
-    yield f"memory: {format_bytes(predicted)} predicted, {format_bytes(measured)} resident"
+    resident = f"memory: {format_bytes(loaded.memory().resident_bytes)} resident"
+    if artifact is None:
+        yield resident
+    else:
+        yield f"{resident}, {format_bytes(artifact.plan.memory.total_bytes)} planned"
 
 
 def report_json(done: Done, loaded: LoadedModel, artifact: Artifact | None) -> dict[str, Any]:

@@ -33,6 +33,12 @@ class PlanningOptions:
         names = ("memory", "context", "weights_memory", "target_bpw", "format")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
+    @property
+    def flags(self) -> list[str]:
+        """The options as they are typed."""
+        pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in self.given.items()]
+        return [word for pair in pairs for word in pair]
+
 
 def free_memory_budget() -> int:
     """What is free now less the reserve, said on stderr. Bytes."""

@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Convert a checkpoint under a memory budget. An interrupted conversion resumes."""
     from edgellm.apps.cli.models import open_reference, store_name
-    from edgellm.apps.cli.tables import file_lines, plan_lines
+    from edgellm.apps.cli.tables import file_lines
     from edgellm.checkpoint.json_file import read_json
     from edgellm.converters import converter_for
     from edgellm.families import read_spec
@@ -92,6 +92,6 @@ def command(
         files = [entry.to_json() for entry in artifact.files]
         print_json({"artifact": str(out), "files": files, "plan": artifact.plan.to_json()})
         return
-    for line in (*plan_lines(chosen), "", *file_lines(artifact.files)):
+    for line in file_lines(artifact.files):
         print(line)
     note(f"converted to {out}; answer with it: edgellm run {out if output else out.name} 'Hello'")

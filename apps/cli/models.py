@@ -3,10 +3,14 @@
 import hashlib
 import json
 import re
+import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgellm.apps.cli.budget import PlanningOptions, free_memory_budget, plan_for
+import typer
+
+from edgellm.apps.cli.budget import PlanningOptions, free_memory_budget
+from edgellm.apps.cli.child import edgellm_command
 from edgellm.apps.cli.output import note, terminal_progress
 from edgellm.artifact import MANIFEST, Artifact, open_artifact
 from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
@@ -67,32 +71,22 @@ def converted(
     """The stored artifact of this checkpoint under these options, made when there is none.
 
     Without --memory any artifact made for less than what is free now serves again: planning anew
-    for each run would convert anew whenever another program starts.
+    for each run would convert anew whenever another program starts. A conversion is a process of
+    its own: what it needs must not count against the memory of the answer.
     """
-    from edgellm.converters import converter_for
-    from edgellm.families import read_spec
-    from edgellm.quant_tables import load_tables
-
-    spec = read_spec(checkpoint)
-    name = store_name(f"{spec.name}-{options_digest(checkpoint, options)}")
-    tables = load_tables()
+    name = store_name(f"{checkpoint.name}-{options_digest(checkpoint, options)}")
     if store.has(name):
         stored = store.open(name)
         if options.memory or stored.plan.memory.total_bytes <= free_memory_budget():
             return stored
-    plan = plan_for(spec, options, tables)
-    note(f"converting {spec.name} for its first run; kept as {name}")
-    with terminal_progress() as progress:
-        return converter_for("gguf")(
-            checkpoint,
-            spec,
-            plan,
-            store.path(name),
-            tables=tables,
-            progress=progress,
-            threads=threads,
-            overwrite=True,
-        )
+    note(f"converting {checkpoint.name} for its first run; kept as {name}")
+    out = ["-o", str(store.path(name)), "--overwrite"]
+    more = [] if threads is None else ["--threads", str(threads)]
+    command = edgellm_command("convert", str(checkpoint.folder), *out, *options.flags, *more)
+    code = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
+    if code:
+        raise typer.Exit(code)  # the conversion has said why
+    return store.open(name)
 
 
 def options_digest(checkpoint: Checkpoint, options: PlanningOptions) -> str:

@@ -20,6 +20,7 @@ def print_json(document: dict[str, Any]) -> None:
 
 def note(text: str) -> None:
     """Tell the person at the terminal something that is not the result."""
+    sys.stdout.flush()  # so that a terminal shows both streams in order
     print(text, file=sys.stderr, flush=True)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from edgellm.apps.cli.budget import PlanningOptions
 from edgellm.apps.cli.options import Context, Json, Memory, Offline, Threads
-from edgellm.apps.cli.output import print_json
+from edgellm.apps.cli.output import note, print_json
 from edgellm.apps.cli.settings import home
 
 
@@ -61,6 +61,9 @@ def command(
     gpu_layers: Annotated[
         int, typer.Option("--gpu-layers", metavar="N", help="Layers on the GPU; -1 is all.")
     ] = 0,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Say on stderr how fast it was and what memory it took.")
+    ] = False,
     offline: Offline = False,
     json: Json = False,
 ) -> None:
@@ -71,6 +74,7 @@ def command(
         load_options,
         read_stdin,
         report_json,
+        stats_lines,
         stream,
         tell,
     )
@@ -104,3 +108,5 @@ def command(
             done = collect(events) if json else stream(events)
         if json:
             print_json(report_json(done, loaded, found.artifact))
+        elif stats:
+            note("\n".join(stats_lines(done, loaded, found.artifact)))
