@@ -52,7 +52,8 @@ def _llama3_factors(wavelengths: NDArray[np.float64], scaling: RopeScaling) -> N
 def _add_general(writer: gguf.GGUFWriter, spec: ModelSpec) -> None:
     writer.add_type(gguf.GGUFType.MODEL)
     if not any(part in spec.name.lower() for part in _NAMES_WITH_EFFECTS):
-        writer.add_name(spec.name)
+        # A folder's name may be no Unicode at all.
+        writer.add_name(spec.name.encode("utf-8", "replace").decode("utf-8"))
     writer.add_string("edgellm.version", version("edgellm"))
     writer.add_string("edgellm.family", spec.family)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from edgellm.checkpoint.json_file import show
 from edgellm.converters.gguf.byte_level_table import seen_as_it_is, token_types
-from edgellm.converters.gguf.merging import spell, splits
+from edgellm.converters.gguf.merging import check_spellings, is_symbol, may_form, spell, splits
 from edgellm.converters.gguf.sentencepiece_table import BYTE_TOKEN
 from edgellm.converters.gguf.template import added_ends
 from edgellm.converters.gguf.token_table import TokenTable
@@ -157,12 +157,8 @@ def _closed(token: str, ranks: Mapping[str, int], pairs: Collection[tuple[str, s
     return all(
         pair in pairs
         for pair in splits(token)
-        if _is_symbol(pair[0], ranks) and _is_symbol(pair[1], ranks)
+        if is_symbol(pair[0], ranks) and is_symbol(pair[1], ranks)
     )
-
-
-def _is_symbol(text: str, ranks: Mapping[str, int]) -> bool:
-    return len(text) == 1 or text in ranks
 
 
 def _check_newlines(tokenizer: TokenizerJson) -> None:
@@ -180,11 +176,11 @@ def _spellings(tokenizer: TokenizerJson) -> dict[int, tuple[int, ...]]:
     """Added tokens that merging by score makes from plain text, and what to make of it instead."""
     ranks = _union_ranks(tokenizer)
     pairs = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
+    formed = [t for t in tokenizer.added if t.text not in ranks and may_form(t.text, ranks)]
+    check_spellings(tokenizer.path, len(formed))
     return {
         token.id: spell(token.text, lambda a, b: pairs.get((a, b)), tokenizer.vocab)
-        for token in tokenizer.added
-        if token.text not in ranks
-        and any(_is_symbol(a, ranks) and _is_symbol(b, ranks) for a, b in splits(token.text))
+        for token in formed
     }
 
 

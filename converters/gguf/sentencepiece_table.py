@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgellm.checkpoint.json_file import show
-from edgellm.converters.gguf.merging import spell, splits
+from edgellm.converters.gguf.merging import check_spellings, may_form, spell
 from edgellm.converters.gguf.token_table import TokenTable
 from edgellm.errors import FormatError, UnsupportedError
 from edgellm.tokenizer.added_tokens import AddedToken
@@ -41,13 +41,15 @@ def sentencepiece_table(path: Path, added: tuple[AddedToken, ...]) -> TokenTable
     _check_bytes(path, model)
     pieces = _with_added(path, model.pieces, added)
     spellings = _spellings(path, model, pieces)
+    rules = _rules(model, pieces, added, spellings)
+    _check_charsmap(path, rules)
     return TokenTable(
         model="llama",
         tokens=tuple(piece.text for piece in pieces),
         types=tuple(piece.type for piece in pieces),
         scores=_scores(pieces, spellings),
         add_space_prefix=model.add_dummy_prefix,
-        rules=_rules(model, pieces, added, spellings),
+        rules=rules,
         bos_id=_known(model.bos_id),
         eos_id=_known(model.eos_id),
         unk_id=_known(model.unk_id),
@@ -60,6 +62,14 @@ def _check_bytes(path: Path, model: SentencePieceModel) -> None:
     values = [BYTE_TOKEN.fullmatch(p.text) for p in model.pieces if p.type is PieceType.BYTE]
     if None in values or len({match[1] for match in values if match}) != 256:
         raise FormatError(path, f"{len(values)} byte pieces; expected <0x00> to <0xFF>")
+
+
+def _check_charsmap(path: Path, rules: TextRules | None) -> None:
+    try:
+        if rules is not None:
+            rules.normalize("a")
+    except RuntimeError as error:
+        raise FormatError(path, f"broken normalization rules: {error}") from error
 
 
 def _known(token_id: int) -> int | None:
@@ -95,37 +105,25 @@ def _spellings(
     path: Path, model: SentencePieceModel, pieces: tuple[Piece, ...]
 ) -> dict[int, tuple[int, ...]]:
     """Tokens that llama.cpp may merge text into and sentencepiece does not: what it makes of it."""
-    merged_by_both = {p.text for p in model.pieces if p.type is PieceType.NORMAL}
-    parts = {p.text for p in model.pieces if p.type in (PieceType.NORMAL, PieceType.UNUSED)}
-    spellings = {}
-    for token_id, piece in enumerate(pieces):
-        if piece.text in merged_by_both or piece.type is PieceType.USER_DEFINED:
-            continue
-        if any(_is_symbol(a, parts) and _is_symbol(b, parts) for a, b in splits(piece.text)):
-            if piece.type is PieceType.BYTE:
-                raise UnsupportedError(
-                    f"{path}: pieces that llama.cpp would join to the byte token {piece.text}"
-                )
-            spellings[token_id] = _spell(piece.text, model)
-    return spellings
-
-
-def _is_symbol(text: str, parts: set[str]) -> bool:
-    return len(text) == 1 or text in parts
-
-
-def _spell(text: str, model: SentencePieceModel) -> tuple[int, ...]:
-    """The ids sentencepiece gives a short text, without normalization or the leading space."""
-    spoken = (PieceType.NORMAL, PieceType.BYTE)
-    ids = {p.text: i for i, p in enumerate(model.pieces) if p.type in spoken}
+    ids = {p.text: i for i, p in enumerate(model.pieces) if p.type is PieceType.NORMAL}
+    parts = ids.keys() | {p.text for p in model.pieces if p.type is PieceType.UNUSED}
+    formed = [
+        token_id
+        for token_id, piece in enumerate(pieces)
+        if piece.text not in ids
+        and piece.type is not PieceType.USER_DEFINED
+        and may_form(piece.text, parts)
+    ]
+    if any(pieces[token_id].type is PieceType.BYTE for token_id in formed):
+        raise UnsupportedError(f"{path}: pieces that llama.cpp would join to a byte token")
+    check_spellings(path, len(formed))
+    spoken = ids | {p.text: i for i, p in enumerate(model.pieces) if p.type is PieceType.BYTE}
 
     def rank(left: str, right: str) -> float | None:
         found = ids.get(left + right)
-        if found is None or model.pieces[found].type is PieceType.BYTE:
-            return None
-        return -model.pieces[found].score
+        return None if found is None else -model.pieces[found].score
 
-    return spell(text, rank, ids)
+    return {i: spell(pieces[i].text, rank, spoken) for i in formed}
 
 
 def _scores(pieces: tuple[Piece, ...], spellings: dict[int, tuple[int, ...]]) -> tuple[float, ...]:

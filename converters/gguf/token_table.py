@@ -8,8 +8,7 @@ from edgellm.errors import FormatError
 from edgellm.tokenizer.sentencepiece_model import PieceType
 from edgellm.tokenizer.text_rules import TextRules
 
-# One token's bytes may not overflow what llama.cpp's callers expect of a piece.
-MAX_TOKEN_CHARS = 16_384
+MAX_TOKEN_CHARS = 1024  # the longest published are runs of a few hundred spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +68,6 @@ def _token_problem(text: str, twin: int | None) -> str:
         return "has no text"
     if "\0" in text:
         return "holds a NUL character"
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "has half a surrogate"
     return f"is {len(text)} characters long" if len(text) > MAX_TOKEN_CHARS else ""

@@ -39,8 +39,12 @@ class TokenFinder:
 
     def __init__(self, tokens: Sequence[AddedToken]) -> None:
         self._tokens = {token.text: token for token in tokens}
-        longest_first = sorted(self._tokens, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._lengths: dict[str, list[int]] = {}  # by first character, longest first
+        for length in sorted({len(text) for text in self._tokens}, reverse=True):
+            for first in {text[0] for text in self._tokens if len(text) == length}:
+                self._lengths.setdefault(first, []).append(length)
+        firsts = "".join(map(re.escape, self._lengths))
+        self._first = re.compile(f"[{firsts}]" if firsts else "(?!)")
 
     def split(self, text: str, parse_special: bool) -> Iterator[tuple[int, int | str]]:
         """Token ids and the stretches between them, each with the offset where it starts.
@@ -48,9 +52,8 @@ class TokenFinder:
         Without `parse_special`, special tokens stay text, and so do tokens inside of them.
         """
         reached = 0
-        for match in self._pattern.finditer(text):
-            token = self._tokens[match[0]]
-            start, end = match.span()
+        for token, start in self._matches(text):
+            end = start + len(token.text)
             if (token.special and not parse_special) or (
                 token.whole_word and _touches_word(text, start, end)
             ):
@@ -66,6 +69,19 @@ class TokenFinder:
             reached = end
         if reached < len(text):
             yield reached, text[reached:]
+
+    def _matches(self, text: str) -> Iterator[tuple[AddedToken, int]]:
+        """Tokens and where they start: leftmost first, the longest of those, never overlapping."""
+        position = 0
+        while found := self._first.search(text, position):
+            start = found.start()
+            position = start + 1
+            for length in self._lengths[found[0]]:
+                token = self._tokens.get(text[start : start + length])
+                if token is not None:
+                    yield token, start
+                    position = start + length
+                    break
 
 
 def overlapping(tokens: Sequence[AddedToken]) -> bool:

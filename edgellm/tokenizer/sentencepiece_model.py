@@ -15,8 +15,8 @@ from edgellm.checkpoint.json_file import file_bytes
 from edgellm.errors import FormatError, InputError, UnsupportedError
 from edgellm.units import format_bytes
 
-MAX_MODEL_BYTES = 32 << 20  # 256k pieces take 5 MB
-MAX_PIECES = 1 << 20
+MAX_MODEL_BYTES = 12 << 20  # 256k pieces take 5 MB
+MAX_PIECES = 1 << 19
 
 Value = int | bytes
 
@@ -107,10 +107,10 @@ def _model(raw: bytes) -> SentencePieceModel:
     pieces: list[Piece] = []
     trainer: dict[int, Value] = {}
     normalizer: dict[int, Value] = {}
-    for field, value in _fields(raw):
+    for count, (field, value) in enumerate(_fields(raw)):
+        if count > MAX_PIECES:
+            raise ValueError(f"more than {MAX_PIECES} pieces")
         if field == 1:
-            if len(pieces) == MAX_PIECES:
-                raise ValueError(f"more than {MAX_PIECES} pieces")
             pieces.append(_piece(_bytes(value)))
         elif field == 2:
             trainer.update(_fields(_bytes(value)))

@@ -11,6 +11,7 @@ from edgellm.tokenizer.added_tokens import AddedToken
 from edgellm.units import format_bytes
 
 MAX_TEMPLATE_BYTES = 256 << 10
+MAX_ADDED_CHARS = 1024
 MAX_TOKEN_ID = 2**31 - 1
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -67,6 +68,10 @@ def _added_tokens(
     if added_file is not None:
         fields = _fields(added_file)
         for text in fields.values:
+            if not 0 < len(text) <= MAX_ADDED_CHARS:
+                raise FormatError(
+                    added_file, f"token {show(text)}; expected 1 to {MAX_ADDED_CHARS} characters"
+                )
             token_id = fields.integer(text, low=0, high=MAX_TOKEN_ID)
             found[token_id] = AddedToken(token_id, text, special=text in controls)
     if decoder := config.section("added_tokens_decoder"):
@@ -94,8 +99,8 @@ def _decoder_token(decoder: Fields, name: str) -> AddedToken:
 def added_token(fields: Fields, token_id: int) -> AddedToken:
     """An added token as tokenizer.json and tokenizer_config.json write it."""
     text = fields.text("content")
-    if not text:
-        raise fields.fault("content", "the token's text")
+    if not text or len(text) > MAX_ADDED_CHARS:
+        raise fields.fault("content", f"a token's text of at most {MAX_ADDED_CHARS} characters")
     special = fields.boolean("special", False)
     return AddedToken(
         id=token_id,
@@ -119,10 +124,18 @@ def _templates(files: TokenizerFiles, config: Fields) -> dict[str, str]:
     if files.chat_template is not None:
         templates["default"] = _template_file(files.chat_template)
     for name, text in templates.items():
-        if len(text.encode("utf-8", "surrogatepass")) > MAX_TEMPLATE_BYTES:
-            limit = format_bytes(MAX_TEMPLATE_BYTES)
-            raise FormatError(config.path, f"chat template {show(name)} is larger than {limit}")
+        _check_template(config.path, name, text)
     return templates
+
+
+def _check_template(path: Path, name: str, text: str) -> None:
+    try:
+        size_bytes = len(f"{name}{text}".encode())
+    except UnicodeEncodeError as error:
+        raise FormatError(path, f"chat template {show(name)} has half a surrogate") from error
+    if size_bytes > MAX_TEMPLATE_BYTES:
+        limit = format_bytes(MAX_TEMPLATE_BYTES)
+        raise FormatError(path, f"chat template {show(name)} is larger than {limit}")
 
 
 def _named_templates(config: Fields, written: object) -> dict[str, str]:

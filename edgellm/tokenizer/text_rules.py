@@ -115,7 +115,7 @@ class TextRules:
         """Read what `to_json` wrote; `source` names the file in errors. Raises FormatError."""
         try:
             fields = JsonObject.at(source, METADATA_KEY, json.loads(text))
-            return cls(
+            rules = cls(
                 added_tokens=tuple(map(_added_token, fields.children("added_tokens"))),
                 unicode_form=_one_of(fields.values["unicode_form"], ("", *FORMS)),
                 charsmap=base64.b64decode(str(fields.values["charsmap"]), validate=True),
@@ -125,8 +125,10 @@ class TextRules:
                 space_prefix=SpacePrefix(fields.text("space_prefix")),
                 spellings=tuple(map(_spelling, _items(fields.values["spellings"]))),
             )
-        except (ValueError, KeyError, RecursionError) as error:
+            rules.normalize("a")  # tells whether the charsmap is sound
+        except (ValueError, KeyError, RecursionError, RuntimeError) as error:
             raise FormatError(source, f"{METADATA_KEY}: {error}") from error
+        return rules
 
     @cached_property
     def _spellings(self) -> dict[int, tuple[int, ...]]:
@@ -158,7 +160,10 @@ class TextRules:
 
 @cache
 def _charsmap_normalizer(charsmap: bytes) -> Callable[[str], str]:
-    """Sentencepiece's own normalizer, told to do nothing but the charsmap. Raises ValueError."""
+    """Sentencepiece's own normalizer, told to do nothing but the charsmap.
+
+    Raises RuntimeError for a broken one.
+    """
     from sentencepiece import SentencePieceNormalizer
 
     # A ModelProto (normalizer_spec is field 3) that holds the charsmap (field 2) alone.

@@ -12,6 +12,7 @@ from edgellm.tokenizer.settings import added_token
 
 MAX_FILE_BYTES = 64 << 20  # 262k tokens with their merges take 34 MB
 MAX_TOKEN_ID = (1 << 21) - 1
+MAX_VOCAB_CHARS = 8 << 20  # four times what 262k tokens take
 _MAX_NESTING = 8
 
 
@@ -102,6 +103,7 @@ def _vocab(model: Fields) -> dict[str, int]:
     section = model.section("vocab")
     if section is None or not section.values:
         raise model.fault("vocab", "token ids by token")
+    characters = 0
     ids: dict[int, str] = {}
     vocab: dict[str, int] = {}
     for text, token_id in section.values.items():
@@ -112,7 +114,12 @@ def _vocab(model: Fields) -> dict[str, int]:
                 model.path, f"id {token_id} is that of {show(ids[token_id])} and of {show(text)}"
             )
         ids[token_id] = text
+        characters += len(text)
         vocab[text] = token_id
+    if characters > MAX_VOCAB_CHARS:
+        raise FormatError(
+            model.path, f"{characters} characters in all tokens; at most {MAX_VOCAB_CHARS} are read"
+        )
     return vocab
 
 

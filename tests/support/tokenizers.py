@@ -29,7 +29,10 @@ from tests.support.checkpoints import write_checkpoint
 from tests.support.llama_cpp_reference import quiet_llama_cpp
 
 VOCAB_SIZE = 4096
-IDENTITY = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False}
+IDENTITY: dict[str, Any] = {
+    "normalization_rule_name": "identity",
+    "remove_extra_whitespaces": False,
+}
 _TINY_MODEL = {
     "vocab_size": VOCAB_SIZE,
     "hidden_size": 8,
