@@ -1,5 +1,6 @@
 """The wheel must hold the whole tree, and only under `edgellm`."""
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -38,16 +39,25 @@ def test_each_link_mirrors_the_package_mapping(part: str) -> None:
     assert (ROOT / "edgellm" / part).readlink() == Path("..") / part
 
 
+def tracked_files() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return [path for path in listed.stdout.split("\n") if path and (ROOT / path).exists()]
+
+
 def test_the_wheel_installs_only_edgellm_and_all_of_it(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
-    subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"edgellm"}
-    tracked = subprocess.run(
-        ["git", "ls-files", "edgellm", *PARTS], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split()
-    expected = {path if path.startswith("edgellm/") else f"edgellm/{path}" for path in tracked}
-    links = {f"edgellm/{part}" for part in PARTS}
-    assert expected - links <= set(names)
+    # Built from a copy: setuptools would pack what an earlier build left in the checkout.
+    for path in tracked_files():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path, follow_symlinks=False)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(tmp_path)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    outside = {name for name in names if not name.startswith("edgellm")}
+    assert outside == set()
+    parts = [path for path in tracked_files() if path.split("/")[0] in ("edgellm", *PARTS)]
+    files = [path for path in parts if not (ROOT / path).is_symlink()]
+    expected = {path if path.startswith("edgellm/") else f"edgellm/{path}" for path in files}
+    assert expected <= names

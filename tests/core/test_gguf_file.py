@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgellm.errors import FormatError, InputError, UnsupportedError
 from edgellm.gguf_file import TYPE_BLOCKS, read_gguf
-from edgellm.gguf_metadata import GGUFArray
+from edgellm.gguf_file.metadata import GGUFArray
 from tests.support.gguf import (
     ARRAY,
     BOOL,

@@ -5,8 +5,8 @@ import struct
 from collections.abc import Mapping
 from math import isnan
 
-from edgellm.gguf_cursor import Cursor
-from edgellm.gguf_metadata import GGUFArray, Scalar
+from edgellm.gguf_file.cursor import Cursor
+from edgellm.gguf_file.metadata import GGUFArray, Scalar
 
 MAX_TOKENS = 1 << 21
 _BYTE_TYPE = 6  # LLAMA_TOKEN_TYPE_BYTE

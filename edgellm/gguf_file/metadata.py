@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from edgellm.gguf_cursor import Cursor
+from edgellm.gguf_file.cursor import Cursor
 
 ALIGNMENT_KEY = "general.alignment"
 MAX_KEY_BYTES = 65_536

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from edgellm.errors import InputError, UnsupportedError
-from edgellm.gguf_cursor import Cursor
-from edgellm.gguf_metadata import (
+from edgellm.gguf_file.cursor import Cursor
+from edgellm.gguf_file.metadata import (
     ALIGNMENT_KEY,
     GGUFArray,
     Scalar,
@@ -21,7 +21,7 @@ from edgellm.gguf_metadata import (
     load_short_array,
     read_pairs,
 )
-from edgellm.gguf_vocabulary import check_vocabulary
+from edgellm.gguf_file.vocabulary import check_vocabulary
 
 MAX_KEYS = 65_536
 MAX_TENSORS = 65_536
