@@ -3,7 +3,6 @@
 The GGUF is a header and a hole: `no_alloc` plans and logs every buffer, and reads no tensor.
 """
 
-import ctypes
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,80 +11,56 @@ import gguf
 import llama_cpp
 import numpy as np
 
+from edgellm.converters.gguf.tensors import output_tensors
 from edgellm.formats import Tables
-from edgellm.spec import ModelSpec, Role, TensorSpec
+from edgellm.memory import RunSettings
+from edgellm.plan import Plan
+from edgellm.spec import ModelSpec
 
-_GGUF_NAMES = {
-    Role.TOKEN_EMBEDDING: "token_embd.weight",
-    Role.OUTPUT: "output.weight",
-    Role.OUTPUT_NORM: "output_norm.weight",
-}
-_BUFFER = re.compile(r"(KV|compute|output) buffer size = +([0-9.]+) MiB")
-MIB = 2**20
+_BUFFER = re.compile(r"(?:compute|output) buffer size = +([0-9.]+) MiB")
+_CACHE = re.compile(r"llama_kv_cache: size = +([0-9.]+) MiB")
+_MIB = 2**20
+
+
+@llama_cpp.llama_log_callback
+def _drop(_level: int, _text: bytes, _user: object) -> None:
+    """The callback must outlive every call, so it lives on the module."""
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """Bytes the engine says it will allocate, to the 0.01 MiB (compute, outputs) it prints."""
+    """Bytes the engine says it will allocate; scratch to the 0.01 MiB that it prints."""
 
-    kv_cache_bytes: int
-    compute_bytes: int
-    output_bytes: int
     weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int  # graph and logits
 
 
-@dataclass(frozen=True, slots=True)
-class ContextSettings:
-    """What a context is made with."""
-
-    context: int  # tokens
-    ubatch: int  # tokens
-    key_type: int  # ggml type ids
-    value_type: int
-    outputs: int  # tokens of one ubatch whose logits are wanted
-
-
-def write_hollow_gguf(
-    path: Path, spec: ModelSpec, tables: Tables, formats: dict[Role, str], default: str
-) -> None:
-    """Write a GGUF of the spec's shape whose tensor data is a hole in the file."""
+def write_hollow_gguf(path: Path, spec: ModelSpec, plan: Plan, tables: Tables) -> None:
+    """Write a GGUF of the plan's formats whose tensor data is a hole in the file."""
     writer = gguf.GGUFWriter(path, spec.family)
     _add_metadata(writer, spec)
-    for tensor in spec.tensors:
-        name = formats.get(tensor.role, default) if tensor.is_matrix else "f32"
-        row = tables.format_for_rows(name, tensor.shape[-1])
+    tensors = output_tensors(spec, plan, tables)
+    for tensor in tensors:
         writer.add_tensor_info(
-            gguf_name(tensor),
-            _byte_shape(tensor.shape, row.block, row.block_bytes),
+            tensor.name,
+            _byte_shape(tensor.shape, tensor.format.block, tensor.format.block_bytes),
             np.dtype(np.uint8),
-            row.tensor_bytes(tensor.shape),
-            raw_dtype=gguf.GGMLQuantizationType(row.ggml_type),
+            tensor.bytes,
+            raw_dtype=gguf.GGMLQuantizationType(tensor.format.ggml_type),
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    total = sum(
-        -(-tensor_bytes // 32) * 32
-        for shard in writer.tensors
-        for tensor_bytes in (info.nbytes for info in shard.values())
-    )
     writer.close()
+    engine = tables.engines["llama.cpp"]
+    header_bytes = engine.padded_tensor_bytes(path.stat().st_size)
     with path.open("r+b") as file:
-        file.truncate(-(-path.stat().st_size // 32) * 32 + total)
+        file.truncate(header_bytes + sum(engine.padded_tensor_bytes(t.bytes) for t in tensors))
 
 
 def _byte_shape(shape: tuple[int, ...], block: int, block_bytes: int) -> tuple[int, ...]:
     return (*shape[:-1], shape[-1] // block * block_bytes)
-
-
-def gguf_name(tensor: TensorSpec) -> str:
-    """The name llama.cpp gives a tensor."""
-    if tensor.layer is None:
-        return _GGUF_NAMES[tensor.role]
-    stem, suffix = tensor.role.value, "weight"
-    if stem.endswith("_bias"):
-        stem, suffix = stem.removesuffix("_bias"), "bias"
-    return f"blk.{tensor.layer}.{stem}.{suffix}"
 
 
 def _add_metadata(writer: gguf.GGUFWriter, spec: ModelSpec) -> None:
@@ -104,7 +79,7 @@ def _add_metadata(writer: gguf.GGUFWriter, spec: ModelSpec) -> None:
     writer.add_tokenizer_model("no_vocab")
 
 
-def dry_run(path: Path, settings: ContextSettings) -> DryRun:
+def dry_run(path: Path, run: RunSettings) -> DryRun:
     """Load `path` without its tensors and collect what the engine says it would allocate."""
     lines: list[str] = []
 
@@ -120,27 +95,28 @@ def dry_run(path: Path, settings: ContextSettings) -> DryRun:
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     if not model:
         raise RuntimeError("".join(lines[-5:]))
-    context = llama_cpp.llama_init_from_model(model, context_params(settings))
+    context = llama_cpp.llama_init_from_model(model, context_params(run))
     if not context:
         raise RuntimeError("".join(lines[-5:]))
     weights_bytes = llama_cpp.llama_model_size(model)
     llama_cpp.llama_free(context)
     llama_cpp.llama_model_free(model)
-    llama_cpp.llama_log_set(ctypes.cast(None, llama_cpp.llama_log_callback), None)
-    found = {"KV": 0.0, "compute": 0.0, "output": 0.0}
-    for part, mib in _BUFFER.findall("".join(lines)):
-        found[part] += float(mib)
-    kv, compute, output = (int(found[part] * MIB) for part in ("KV", "compute", "output"))
-    return DryRun(kv, compute, output, weights_bytes)
+    llama_cpp.llama_log_set(_drop, None)
+    log = "".join(lines)
+    return DryRun(
+        weights_bytes=weights_bytes,
+        kv_cache_bytes=round(sum(map(float, _CACHE.findall(log))) * _MIB),
+        compute_bytes=round(sum(map(float, _BUFFER.findall(log))) * _MIB),
+    )
 
 
-def context_params(settings: ContextSettings) -> llama_cpp.llama_context_params:
+def context_params(run: RunSettings) -> llama_cpp.llama_context_params:
     """Context parameters as the memory model presumes them: one sequence, flash attention."""
     params = llama_cpp.llama_context_default_params()
-    params.n_ctx = settings.context
-    params.n_batch = params.n_ubatch = settings.ubatch
-    params.n_seq_max, params.n_outputs_max = 1, settings.outputs
-    params.type_k, params.type_v = settings.key_type, settings.value_type
+    params.n_ctx = run.context
+    params.n_batch = params.n_ubatch = min(run.ubatch, run.context)
+    params.n_seq_max = params.n_outputs_max = 1
+    params.type_k, params.type_v = run.key.ggml_type, run.value.ggml_type
     params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
     params.offload_kqv = False
     return params

@@ -42,7 +42,7 @@ class Evaluator:
     def log_probabilities(
         self, windows: Sequence[Sequence[int]], skip: int, key_type: int = 1, value_type: int = 1
     ) -> F32Array:
-        """Log probabilities [positions, vocabulary] of each window after its first `skip` tokens."""
+        """Log probabilities [positions, vocabulary] past the first `skip` tokens of each window."""
         length = len(windows[0])
         context = llama.llama_init_from_model(self.model, _params(length, key_type, value_type))
         found = [self._window(context, window, skip) for window in windows]

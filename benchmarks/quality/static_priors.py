@@ -1,9 +1,9 @@
 """Measures what quant_tables/static_priors.toml holds, and what it is worth.
 
-    python -m benchmarks.quality.static_priors TEXT [--checkpoint FOLDER] [--windows N] [--seconds-text EVAL_TEXT]
+    python -m benchmarks.quality.static_priors TEXT --evaluate OTHER_TEXT
 
-One role at a time, then one layer at a time, is stored in a coarse format while all else stays f16; the
-KL divergence through llama.cpp, divided by the format's relative error power, is the prior.
+One role at a time, then one layer at a time, is stored coarsely while all else stays f16; the KL
+divergence through llama.cpp, divided by the format's relative error power, is the prior.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from edgellm.plan import Budget, Plan, TensorChoice
 from edgellm.planner import make_plan, settle_plan, uniform_plan
 from edgellm.quant_tables import load_tables
 from edgellm.quant_tables.loader import MATRIX_ROLES
-from edgellm.spec import Role, TensorSpec
+from edgellm.spec import TensorSpec
 
 FORMATS = ("q2_K", "q3_K", "q4_0")
 KV_PAIRS = (
