@@ -13,6 +13,7 @@ _WHITE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
+_MAX_OVERLAP_WORK = 1 << 24  # published vocabularies need a tenth of it
 _JOINERS = "\u200c\u200d"
 
 
@@ -85,7 +86,12 @@ class TokenFinder:
 
 
 def overlapping(tokens: Sequence[AddedToken]) -> bool:
-    """Whether some token may end inside another, so that the order of looking matters."""
+    """Whether some token may end inside another, so that the order of looking matters.
+
+    True without a look for tokens so long that looking would take seconds.
+    """
+    if sum(len(token.text) ** 2 for token in tokens) > _MAX_OVERLAP_WORK:
+        return True
     heads = {token.text[:n] for token in tokens for n in range(1, len(token.text))}
     return any(token.text[n:] in heads for token in tokens for n in range(1, len(token.text)))
 

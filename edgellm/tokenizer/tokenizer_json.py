@@ -12,7 +12,7 @@ from edgellm.tokenizer.settings import added_token
 
 MAX_FILE_BYTES = 64 << 20  # 262k tokens with their merges take 34 MB
 MAX_TOKEN_ID = (1 << 21) - 1
-MAX_VOCAB_CHARS = 8 << 20  # four times what 262k tokens take
+MAX_VOCAB_CHARS = 4 << 20  # twice what 262k tokens take
 _MAX_NESTING = 8
 
 
