@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from typing import NoReturn
 
 from edgellm.errors import BudgetError, UsageError
@@ -11,6 +12,8 @@ from edgellm.plan import MemoryParts
 from edgellm.spec import ModelSpec
 from edgellm.units import format_bytes
 
+WEIGHTS_CAP = "--weights-memory"
+BPW_CAP = "--target-bpw"
 _MIB = 2**20
 
 
@@ -106,7 +109,7 @@ class Fitting:
             f"KV cache {format_bytes(parts.kv_cache_bytes)}, compute buffers "
             f"{format_bytes(parts.compute_bytes)}, overhead {format_bytes(parts.overhead_bytes)}) "
             f"and the budget is {format_bytes(memory_bytes)}; {contexts}. "
-            f"Give --memory {_at_least_mib(parts.total_bytes)}{instead}.",
+            f"Give --memory {at_least_mib(parts.total_bytes)}{instead}.",
             needed_bytes=parts.total_bytes,
             budget_bytes=memory_bytes,
             largest_context=largest,
@@ -117,7 +120,7 @@ class Fitting:
 def refuse_weights(spec: ModelSpec, needed_bytes: int, cap_bytes: int, cap: str) -> NoReturn:
     """Say that the smallest weights exceed a cap on the weights; cap: the option that set it."""
     least_bpw = 8 * needed_bytes / spec.parameters
-    step = f"{least_bpw + 0.005:.2f}" if cap == "--target-bpw" else _at_least_mib(needed_bytes)
+    step = f"{ceil(100 * least_bpw) / 100:.2f}" if cap == BPW_CAP else at_least_mib(needed_bytes)
     raise BudgetError(
         f"the weights of {spec.name} take at least {format_bytes(needed_bytes)} "
         f"({least_bpw:.2f} bits per weight) and {cap} allows {format_bytes(cap_bytes)} "
@@ -130,6 +133,25 @@ def refuse_weights(spec: ModelSpec, needed_bytes: int, cap_bytes: int, cap: str)
     )
 
 
-def _at_least_mib(count: int) -> str:
+def refuse_caps(
+    spec: ModelSpec, needed_bytes: int, memory_bytes: int, stored_bytes: int
+) -> NoReturn:
+    """Say that two caps can each be met, but not together.
+
+    needed_bytes: what the weights take once loaded when they are as small as the file must be.
+    """
+    raise BudgetError(
+        f"the weights of {spec.name} can take {format_bytes(memory_bytes)} once loaded, or "
+        f"{format_bytes(stored_bytes)} in the file, but not both: the smallest format of the tied "
+        f"embedding is kept twice. Give the weights {format_bytes(needed_bytes)}, or raise "
+        f"{BPW_CAP}.",
+        needed_bytes=needed_bytes,
+        budget_bytes=memory_bytes,
+        largest_context=0,
+        parts={"weights_bytes": needed_bytes},
+    )
+
+
+def at_least_mib(count: int) -> str:
     """Bytes as the next whole MiB, so that the suggestion suffices."""
     return f"{-(-count // _MIB)}MiB"

@@ -14,8 +14,8 @@ from edgellm.allocation import (
     worthwhile,
 )
 from edgellm.errors import FormatError, UsageError
-from edgellm.fitting import Fitting, refuse_weights
-from edgellm.formats import EngineFacts, Tables, WeightFormat
+from edgellm.fitting import BPW_CAP, WEIGHTS_CAP, Fitting, refuse_caps, refuse_weights
+from edgellm.formats import EngineFacts, KVFormat, Tables, WeightFormat
 from edgellm.memory import RunSettings, resident_bytes, tensor_bytes
 from edgellm.plan import Budget, KVPlan, Plan, TensorChoice
 from edgellm.sensitivity import Sensitivity, StaticSensitivity
@@ -70,17 +70,11 @@ def settle_plan(spec: ModelSpec, plan: Plan, tables: Tables, source: str) -> Pla
     names = [tensor.name for tensor in plan.tensors]
     if names != [tensor.name for tensor in spec.tensors]:
         raise FormatError(source, f"weights.tensors are not those of {spec.name}, in their order")
-    for name in (plan.kv.key_format, plan.kv.value_format):
-        if name not in tables.kv_formats or not tables.kv_formats[name].divides(spec.head_dim):
-            raise FormatError(source, f"kv format {name} cannot hold heads of {spec.head_dim}")
     pairs = zip(spec.tensors, plan.tensors, strict=True)
     chosen = [planner.named(tensor, choice, source) for tensor, choice in pairs]
-    run = RunSettings(
-        tables.kv_formats[plan.kv.key_format],
-        tables.kv_formats[plan.kv.value_format],
-        plan.kv.context,
-        plan.ubatch,
-    )
+    key = planner.cache_format("key_format", plan.kv.key_format, source)
+    value = planner.cache_format("value_format", plan.kv.value_format, source)
+    run = RunSettings(key, value, plan.kv.context, plan.ubatch)
     return planner.describe(chosen, run, plan.budget_bytes, plan.sensitivity)
 
 
@@ -127,8 +121,13 @@ class _Planner:
         limits = self._limits(budget, menus, fitting.parts(run, 0).total_bytes)
         chosen = allocate(menus, limits)
         if chosen is None:
-            # Each cap can be met alone; only together do they leave nothing.
-            refuse_weights(self.spec, least, limits.resident_bytes or 0, "--weights-memory")
+            assert limits.resident_bytes is not None
+            assert limits.stored_bytes is not None
+            lightest = (
+                min(menu, key=lambda c: (c.stored_bytes, c.resident_bytes)) for menu in menus
+            )
+            needed_bytes = sum(candidate.resident_bytes for candidate in lightest)
+            refuse_caps(self.spec, needed_bytes, limits.resident_bytes, limits.stored_bytes)
         return self.describe(chosen, run, budget.memory_bytes, sensitivity)
 
     def check_writable(self, weight_format: WeightFormat) -> None:
@@ -152,6 +151,14 @@ class _Planner:
                 f"multiple of {weight_format.block}",
             )
         return self._candidate(tensor, weight_format)
+
+    def cache_format(self, field: str, name: str, source: str) -> KVFormat:
+        """The cache format a plan names. Raises FormatError where heads do not fit it."""
+        formats = self.tables.kv_formats
+        fitting = [fmt.name for fmt in formats.values() if fmt.divides(self.spec.head_dim)]
+        if name in fitting:
+            return formats[name]
+        raise FormatError(source, f"kv.{field} is {name}; expected {', '.join(fitting)}")
 
     def describe(
         self,
@@ -192,13 +199,12 @@ class _Planner:
         if budget.weights_bytes is not None:
             resident.append(budget.weights_bytes)
             if smallest_resident(menus) > budget.weights_bytes:
-                refuse_weights(
-                    self.spec, smallest_resident(menus), budget.weights_bytes, "--weights-memory"
-                )
+                least = smallest_resident(menus)
+                refuse_weights(self.spec, least, budget.weights_bytes, WEIGHTS_CAP)
         if budget.target_bpw is not None:
             stored = int(budget.target_bpw * self.spec.parameters / 8)
             if smallest_stored(menus) > stored:
-                refuse_weights(self.spec, smallest_stored(menus), stored, "--target-bpw")
+                refuse_weights(self.spec, smallest_stored(menus), stored, BPW_CAP)
         return Limits(min(resident, default=None), stored)
 
     def _plannable(self) -> list[WeightFormat]:

@@ -22,9 +22,8 @@ _CACHE = re.compile(r"llama_kv_cache: size = +([0-9.]+) MiB")
 _MIB = 2**20
 
 
-@llama_cpp.llama_log_callback
-def _drop(_level: int, _text: bytes, _user: object) -> None:
-    """The callback must outlive every call, so it lives on the module."""
+# The engine keeps the callback, so it must outlive every call.
+_DROP = llama_cpp.llama_log_callback(lambda _level, _text, _user: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +82,9 @@ def dry_run(path: Path, run: RunSettings) -> DryRun:
     """Load `path` without its tensors and collect what the engine says it would allocate."""
     lines: list[str] = []
 
-    @llama_cpp.llama_log_callback
-    def collect(_level: int, text: bytes, _user: object) -> None:
-        lines.append(text.decode(errors="replace"))
-
+    collect = llama_cpp.llama_log_callback(
+        lambda _level, text, _user: lines.append(text.decode(errors="replace"))
+    )
     llama_cpp.llama_log_set(collect, None)
     llama_cpp.llama_backend_init()
     params = llama_cpp.llama_model_default_params()
@@ -101,7 +99,7 @@ def dry_run(path: Path, run: RunSettings) -> DryRun:
     weights_bytes = llama_cpp.llama_model_size(model)
     llama_cpp.llama_free(context)
     llama_cpp.llama_model_free(model)
-    llama_cpp.llama_log_set(_drop, None)
+    llama_cpp.llama_log_set(_DROP, None)
     log = "".join(lines)
     return DryRun(
         weights_bytes=weights_bytes,

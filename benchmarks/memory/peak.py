@@ -25,6 +25,12 @@ from edgellm.quant_tables import load_tables
 
 _MIB = 2**20
 _PROMPT = "It was a bright cold day, and the clocks of the old town were striking. "
+_WATCH = """
+import json, resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdin=sys.stdin, capture_output=True, text=True)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps([done.returncode, peak, done.stdout, done.stderr]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +68,22 @@ def measure(case: Case, scratch: Path) -> dict[str, object]:
 
 
 def run_peak(artifact: Path, plan: Plan) -> int:
-    """Peak resident bytes of one `edgellm run` that fills the plan's context (POSIX)."""
+    """Peak resident bytes of one `edgellm run` that fills the plan's context."""
     prompt = _PROMPT * (plan.kv.context // 2 // 20)
-    code = (
-        "import json, resource, subprocess, sys\n"
-        "done = subprocess.run(sys.argv[1:], stdin=sys.stdin, capture_output=True, text=True)\n"
-        "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
-        "print(json.dumps([done.returncode, peak, done.stdout, done.stderr]))\n"
-    )
     command = [sys.executable, "-m", "edgellm", "run", str(artifact), "--json", "--raw"]
-    watched = [sys.executable, "-c", code, *command]
-    output = subprocess.run(watched, input=prompt, capture_output=True, text=True, check=True)
+    answer, peak_bytes = peak_of(command, prompt)
+    assert json.loads(answer)["stop_reason"] == "context_full", answer
+    return peak_bytes
+
+
+def peak_of(command: list[str], stdin: str) -> tuple[str, int]:
+    """What a command prints, and the peak resident bytes of its process (POSIX)."""
+    watched = [sys.executable, "-c", _WATCH, *command]
+    output = subprocess.run(watched, input=stdin, capture_output=True, text=True, check=True)
     status, peak, answer, complaint = json.loads(output.stdout)
     if status:
         raise RuntimeError(complaint)
-    document = json.loads(answer)
-    print(document["stop_reason"], document["prompt_tokens"], document["generated_tokens"])
-    return int(peak) * (1 if sys.platform == "darwin" else 1024)
+    return answer, int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
 def main() -> None:

@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 F32Array = NDArray[np.float32]
 
 
-@llama.llama_log_callback
-def _drop(_level: int, _text: bytes, _user: object) -> None:
-    """The callback must outlive every call, so it lives on the module."""
+# The engine keeps the callback, so it must outlive every call.
+_DROP = llama.llama_log_callback(lambda _level, _text, _user: None)
 
 
 class Evaluator:
     """Runs one GGUF over windows of tokens."""
 
     def __init__(self, path: Path) -> None:
-        llama.llama_log_set(_drop, None)
+        llama.llama_log_set(_DROP, None)
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         params.n_gpu_layers = 0
