@@ -66,7 +66,11 @@ def settle_plan(spec: ModelSpec, plan: Plan, tables: Tables, source: str) -> Pla
 
     source: names the plan in errors. Raises FormatError where it does not match the model.
     """
-    planner = _Planner.of(spec, tables, plan.engine, None, None)
+    try:
+        planner = _Planner.of(spec, tables, plan.engine, None, None)
+        planner.fitting.check_context(plan.kv.context)
+    except UsageError as error:
+        raise FormatError(source, str(error)) from error
     names = [tensor.name for tensor in plan.tensors]
     if names != [tensor.name for tensor in spec.tensors]:
         raise FormatError(source, f"weights.tensors are not those of {spec.name}, in their order")
@@ -107,6 +111,10 @@ class _Planner:
             judge=sensitivity or StaticSensitivity(spec, tables),
         )
 
+    @property
+    def fitting(self) -> Fitting:
+        return Fitting(self.spec, self.tables, self.engine)
+
     def menus(self, formats: Iterable[WeightFormat] | None = None) -> list[Menu]:
         """What each tensor may become: any plannable format, or only `formats`."""
         offered = self._plannable() if formats is None else list(formats)
@@ -114,7 +122,7 @@ class _Planner:
 
     def plan(self, budget: Budget, menus: Sequence[Menu], sensitivity: str) -> Plan:
         """The cheapest choice from the menus inside the budget."""
-        fitting = Fitting(self.spec, self.tables, self.engine)
+        fitting = self.fitting
         fitting.check_context(budget.context)
         least = smallest_resident(menus)
         run = fitting.best(budget.context, least, budget.memory_bytes)
@@ -139,7 +147,7 @@ class _Planner:
 
     def named(self, tensor: TensorSpec, choice: TensorChoice, source: str) -> Candidate:
         """The candidate a plan names for a tensor. Raises FormatError where it cannot be."""
-        expected = self.tables.weight_formats if tensor.is_matrix else {"f32": None}
+        expected = [fmt.name for fmt in self._writable()] if tensor.is_matrix else ["f32"]
         if choice.format not in expected:
             known = ", ".join(expected)
             raise FormatError(source, f"{tensor.name} has format {choice.format}; expected {known}")
@@ -170,7 +178,7 @@ class _Planner:
         """The plan that a choice amounts to."""
         weights_bytes = sum(candidate.resident_bytes for candidate in chosen)
         stored_bytes = sum(candidate.stored_bytes for candidate in chosen)
-        memory = Fitting(self.spec, self.tables, self.engine).parts(run, weights_bytes)
+        memory = self.fitting.parts(run, weights_bytes)
         pairs = zip(self.spec.tensors, chosen, strict=True)
         cost = sum(candidate.cost for candidate in chosen) + self.judge.kv_cost(run.key, run.value)
         return Plan(

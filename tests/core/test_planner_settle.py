@@ -37,6 +37,7 @@ def test_an_edited_format_changes_every_figure_that_hangs_on_it() -> None:
     [
         ("model.norm.weight", "q8_0", "model.norm.weight has format q8_0; expected f32"),
         ("model.embed_tokens.weight", "q4_K_M", "has format q4_K_M; expected q2_K, q3_K"),
+        ("model.embed_tokens.weight", "iq2_xs", "has format iq2_xs; expected q2_K, q3_K"),
     ],
 )
 def test_a_format_a_tensor_cannot_take_is_refused(tensor: str, name: str, complaint: str) -> None:
@@ -61,4 +62,16 @@ def test_a_plan_of_another_model_is_refused() -> None:
 def test_a_cache_format_that_cannot_hold_the_heads_is_refused(name: str) -> None:
     edited = replace(PLAN, kv=replace(PLAN.kv, value_format=name))
     with pytest.raises(FormatError, match=f"kv.value_format is {name}"):
+        settle_plan(SPEC, edited, TABLES, "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("edited", "complaint"),
+    [
+        (replace(PLAN, engine="vllm"), r"plan\.json: engine 'vllm' is unknown"),
+        (replace(PLAN, kv=replace(PLAN.kv, context=2**21)), r"plan\.json: a context of 2097152"),
+    ],
+)
+def test_an_engine_or_context_that_cannot_be_is_refused(edited: Plan, complaint: str) -> None:
+    with pytest.raises(FormatError, match=complaint):
         settle_plan(SPEC, edited, TABLES, "plan.json")
