@@ -11,6 +11,7 @@ from gguf.gguf_writer import WriterState
 from edgellm.checkpoint import Checkpoint
 from edgellm.converters.gguf.metadata import add_model_metadata, rope_frequency_factors
 from edgellm.converters.gguf.tensors import OutputTensor
+from edgellm.converters.gguf.tokenizer_check import check_tokenizer
 from edgellm.converters.gguf.vocabulary import add_vocabulary, read_vocabulary
 from edgellm.families import FAMILIES
 from edgellm.spec import ModelSpec
@@ -21,10 +22,15 @@ _ROPE_FACTORS = "rope_freqs.weight"
 def build_preamble(
     checkpoint: Checkpoint, spec: ModelSpec, tensors: Sequence[OutputTensor]
 ) -> bytes:
-    """The file up to its first converted weight: header, metadata, vocabulary, tensor infos."""
+    """The file up to its first converted weight: header, metadata, vocabulary, tensor infos.
+
+    Raises InputError for a tokenizer that llama.cpp would not follow token by token.
+    """
+    vocabulary = read_vocabulary(checkpoint, spec)
+    check_tokenizer(checkpoint, vocabulary)
     writer = gguf.GGUFWriter(None, FAMILIES[spec.family].gguf_architecture)
     add_model_metadata(writer, spec, checkpoint)
-    add_vocabulary(writer, read_vocabulary(checkpoint, spec))
+    add_vocabulary(writer, vocabulary)
     rope_factors = rope_frequency_factors(spec)
     if rope_factors is not None:
         # First, so that its bytes can follow right here.

@@ -1,5 +1,6 @@
 """The two slow calls into llama.cpp: reading the weights and making room for the KV cache."""
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -19,12 +20,14 @@ def load_weights(
     *,
     gpu_layers: int,
     extra_buffers: bool,
+    adds_space_prefix: bool,
     on_event: EventSink,
     cancel: CancelToken,
 ) -> llama.llama_model_p:
     """Read the file and rearrange what the processor wants otherwise; the caller frees the model.
 
-    extra_buffers: rearranged copies of weights, which are faster, and AMX.
+    extra_buffers: rearranged copies of weights, which are faster, and AMX. adds_space_prefix:
+    whether llama.cpp may put a space before text, as it does for some vocabularies.
     Raises Cancelled, RuntimeFailure, or whatever `on_event` raised.
     """
     progress = _Progress(on_event, cancel)
@@ -34,6 +37,8 @@ def load_weights(
     params.n_gpu_layers = gpu_layers
     params.use_extra_bufts = extra_buffers
     params.progress_callback = progress.callback
+    if not adds_space_prefix:
+        params.kv_overrides = _no_space_prefix()
     with library.failures(f"cannot load {path}"):
         model = llama.llama_model_load_from_file(os.fsencode(path), params)
         if model is not None and progress.stopped:
@@ -74,6 +79,16 @@ def make_context(
         if handle is None:
             raise StatusError("the engine refused it")
     return Context(handle, params.n_ubatch)
+
+
+def _no_space_prefix() -> "ctypes.Array[llama.llama_model_kv_override]":
+    overrides: ctypes.Array[llama.llama_model_kv_override] = (
+        llama.llama_model_kv_override * 2
+    )()  # the second, empty one ends the list
+    overrides[0].key = b"tokenizer.ggml.add_space_prefix"
+    overrides[0].tag = llama.LLAMA_KV_OVERRIDE_TYPE_BOOL
+    overrides[0].value.val_bool = False
+    return overrides
 
 
 class _Progress:

@@ -33,6 +33,9 @@ from edgellm.runtimes.protocol import (
     SamplingOptions,
     ignore_events,
 )
+from edgellm.tokenizer.text_rules import TextRules
+
+BYTES_PER_THREAD = 32 << 20  # weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class LlamaCppRuntime:
         started = perf_counter()
         file = read_gguf(path)
         settings = self._settle(file, options, on_event)
+        rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
         with ExitStack() as undo:
             # Started first, so that it is ready when the model is.
@@ -77,11 +81,12 @@ class LlamaCppRuntime:
                 path,
                 gpu_layers=settings.gpu_layers,
                 extra_buffers=settings.extra_buffers,
+                adds_space_prefix=rules is None,
                 on_event=on_event,
                 cancel=cancel or CancelToken(),
             )
             undo.callback(llama.llama_model_free, model)
-            vocabulary = Vocabulary(model, file)
+            vocabulary = Vocabulary(model, file, rules)
             mark = library.mark()
             context = make_context(
                 library,
@@ -117,7 +122,7 @@ class LlamaCppRuntime:
             formats=formats,
             gpu_layers=gpu_layers,
             extra_buffers=self._extra_buffers(on_event),
-            threads=options.threads or physical_cores(),
+            threads=options.threads or useful_threads(sum(t.bytes for t in file.tensors)),
             sampling=recommended_sampling(file.path, file.metadata),
             chat_template=template if isinstance(template, str) else None,
         )
@@ -127,6 +132,14 @@ class LlamaCppRuntime:
             return True
         on_event(EngineFallback(fallback))
         return False
+
+
+def useful_threads(weights_bytes: int) -> int:
+    """Threads that pay: in a small model they mostly wait for each other.
+
+    Measured by `python -m benchmarks.threads`.
+    """
+    return max(1, min(physical_cores(), weights_bytes // BYTES_PER_THREAD))
 
 
 def physical_cores() -> int:

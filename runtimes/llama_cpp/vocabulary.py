@@ -1,16 +1,16 @@
 """Text to tokens and back with the model's own vocabulary."""
 
 import ctypes
-import unicodedata
 from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
 
 from edgellm.errors import InputError, UnsupportedError
 from edgellm.gguf_file import GGUFFile
+from edgellm.tokenizer.text_rules import SpacePrefix, TextRules
 
 _EOS_IDS = "edgellm.eos_token_ids"
-_NORMALIZER = "edgellm.tokenizer.normalizer"
+_BOS_ID = "tokenizer.ggml.bos_token_id"
 _SENTENCEPIECE = 1  # LLAMA_VOCAB_TYPE_SPM
 _BYTE = 32  # LLAMA_TOKEN_ATTR_BYTE
 _MAX_TEXT_BYTES = 1 << 30
@@ -19,18 +19,24 @@ _MAX_TEXT_BYTES = 1 << 30
 class Vocabulary:
     """Reads the vocabulary of a loaded model; valid while that model is."""
 
-    def __init__(self, model: llama.llama_model_p, file: GGUFFile) -> None:
+    def __init__(self, model: llama.llama_model_p, file: GGUFFile, rules: TextRules | None) -> None:
+        """rules: what the file says of text, for a model that was loaded with them."""
         vocab = llama.llama_model_get_vocab(model)
         assert vocab is not None
         self._vocab = vocab
         self.n_tokens: int = llama.llama_vocab_n_tokens(vocab)
-        self._nfc = _normalizer_is_nfc(file)
+        self._rules = rules
         self._end_ids = _end_ids(file)
         self._adds_bos: bool = llama.llama_vocab_get_add_bos(vocab)
-        self.bos: int | None = _id_or_none(llama.llama_vocab_bos(vocab))
+        # llama.cpp invents a BOS where the file names none.
+        self.bos: int | None = (
+            _id_or_none(llama.llama_vocab_bos(vocab)) if _BOS_ID in file.metadata else None
+        )
         self.eos: int | None = _id_or_none(llama.llama_vocab_eos(vocab))
         self._drops_first_space = (
-            llama.llama_vocab_type(vocab) == _SENTENCEPIECE
+            rules.space_prefix is SpacePrefix.EACH
+            if rules is not None
+            else llama.llama_vocab_type(vocab) == _SENTENCEPIECE
             and file.metadata.get("tokenizer.ggml.add_space_prefix", True) is True
         )
         self._buffer = ctypes.create_string_buffer(256)
@@ -45,15 +51,17 @@ class Vocabulary:
 
     def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         """Token ids without a BOS. parse_special: whether "<|end|>" in the text means the token."""
-        if self._nfc:
-            text = unicodedata.normalize("NFC", text)
         try:
             raw = text.encode()
         except UnicodeEncodeError:
             raise InputError("the prompt is not valid Unicode: it has half a surrogate") from None
         if len(raw) > _MAX_TEXT_BYTES:
             raise InputError(f"the prompt has {len(raw)} bytes; at most {_MAX_TEXT_BYTES}")
-        return self._tokenize(raw, parse_special)
+        if self._rules is None:
+            return self._tokenize(raw, parse_special)
+        return self._rules.token_ids(
+            text, parse_special, lambda part: self._tokenize(part.encode(), False)
+        )
 
     def prompt_tokens(self, text: str) -> list[int]:
         """Token ids of a whole prompt: exactly one BOS in front where the model wants one."""
@@ -110,13 +118,6 @@ class Vocabulary:
         raise UnsupportedError(
             f"{path}: a sentencepiece vocabulary with {found} byte tokens", ["all 256 of them"]
         )
-
-
-def _normalizer_is_nfc(file: GGUFFile) -> bool:
-    normalizer = file.metadata.get(_NORMALIZER)
-    if normalizer not in (None, "nfc"):
-        raise UnsupportedError(f"{file.path}: {_NORMALIZER} {normalizer!r}", ["nfc"])
-    return normalizer == "nfc"
 
 
 def _end_ids(file: GGUFFile) -> frozenset[int]:

@@ -16,6 +16,7 @@ from edgellm.runtimes.llama_cpp.library import load_library
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.protocol import CancelToken, LoadOptions, Message, Prompt, SamplingOptions
 from edgellm.runtimes.text_stream import TextStream
+from edgellm.tokenizer.text_rules import METADATA_KEY, TextRules
 from tests.runtimes.conftest import LoadTiny
 
 GREEDY = SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=24)
@@ -168,7 +169,7 @@ def test_a_conversation_for_a_model_without_template_is_refused(load_tiny: LoadT
 
 
 def test_text_is_normalized_where_the_tokenizer_did(load_tiny: LoadTiny) -> None:
-    model = load_tiny(extra=(("edgellm.tokenizer.normalizer", "nfc"),))
+    model = load_tiny(extra=((METADATA_KEY, TextRules(unicode_form="NFC").to_json()),))
     assert tokens_of(model, "e\u0301") == tokens_of(model, "\u00e9")
 
 

@@ -9,8 +9,9 @@ import pytest
 from edgellm.errors import Cancelled, FormatError, InputError, RuntimeFailure, UnsupportedError
 from edgellm.events import Done, EngineFallback, Event, LoadProgress
 from edgellm.runtimes.llama_cpp.preconditions import allowed_kv_formats
-from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime, physical_cores
+from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime, physical_cores, useful_threads
 from edgellm.runtimes.protocol import CancelToken, LoadOptions, SamplingOptions
+from edgellm.tokenizer.text_rules import METADATA_KEY
 from tests.runtimes.conftest import LoadTiny
 from tests.support.gguf import TinyLlama, vocabulary
 
@@ -148,9 +149,14 @@ def test_recommended_sampling_that_means_nothing_is_refused(
         load_tiny(extra=(("general.sampling.temp", value),))
 
 
-def test_an_unknown_normalizer_is_refused(load_tiny: LoadTiny) -> None:
-    with pytest.raises(UnsupportedError, match="nfkd"):
-        load_tiny(extra=(("edgellm.tokenizer.normalizer", "nfkd"),))
+def test_rules_for_text_that_are_none_are_refused(load_tiny: LoadTiny) -> None:
+    with pytest.raises(FormatError, match=METADATA_KEY):
+        load_tiny(extra=((METADATA_KEY, '{"unicode_form": "nfkz"}'),))
+
+
+@pytest.mark.parametrize(("weights_mib", "threads"), [(7, 1), (33, 1), (10_000, physical_cores())])
+def test_a_small_model_gets_few_threads(weights_mib: int, threads: int) -> None:
+    assert useful_threads(weights_mib << 20) == threads
 
 
 def test_there_is_at_least_one_core() -> None:
