@@ -15,11 +15,11 @@ PACKAGES = ("edgellm", "numpy", "scipy", "gguf", "llama-cpp-python")
 
 def machine() -> dict[str, Any]:
     """The machine without its name: processor, cores, memory, operating system."""
-    from edgellm.hardware import read_hardware
+    from edgellm.hardware import detect_hardware
 
-    hardware = read_hardware()
+    hardware = detect_hardware()
     return {
-        "cpu": hardware.cpu_name,
+        "processor": hardware.processor,
         "logical_cores": hardware.logical_cores,
         "memory_bytes": hardware.memory_total_bytes,
         "os": platform.system(),
