@@ -2,7 +2,7 @@
 
     python -m benchmarks.memory.peak
 
-Each run fills its whole context: a prompt of about half of it, then an answer until nothing fits.
+The prompt of each run fills the context, so that every ubatch is whole and every cell is written.
 """
 
 import json
@@ -25,6 +25,7 @@ from edgellm.quant_tables import load_tables
 
 _MIB = 2**20
 _PROMPT = "It was a bright cold day, and the clocks of the old town were striking. "
+_PROMPT_TOKENS = 21  # at most, with the bundled tokenizer
 _WATCH = """
 import json, resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], stdin=sys.stdin, capture_output=True, text=True)
@@ -44,7 +45,7 @@ class Case:
 
 def cases(scratch: Path) -> Iterator[Case]:
     yield Case("bundled, 512 tokens", bundled_checkpoint(), Budget(512, target_bpw=4.5))
-    for size_mib, context, target_bpw in ((200, 1024, 4.0), (600, 2048, 4.5), (1000, 2048, 3.2)):
+    for size_mib, context, target_bpw in ((450, 1024, 4.0), (600, 2048, 4.5), (1000, 2048, 3.2)):
         folder = scratch / f"random-{size_mib}"
         write_large_checkpoint(folder, size_mib * _MIB)
         budget = Budget(context, target_bpw=target_bpw)
@@ -68,11 +69,12 @@ def measure(case: Case, scratch: Path) -> dict[str, object]:
 
 
 def run_peak(artifact: Path, plan: Plan) -> int:
-    """Peak resident bytes of one `edgellm run` that fills the plan's context."""
-    prompt = _PROMPT * (plan.kv.context // 2 // 20)
-    command = [sys.executable, "-m", "edgellm", "run", str(artifact), "--json", "--raw"]
+    """Peak resident bytes of one `edgellm run` whose prompt fills the plan's context."""
+    prompt = _PROMPT * (plan.kv.context // _PROMPT_TOKENS - 1)
+    options = ["--json", "--raw", "--max-tokens", "8"]
+    command = [sys.executable, "-m", "edgellm", "run", str(artifact), *options]
     answer, peak_bytes = peak_of(command, prompt)
-    assert json.loads(answer)["stop_reason"] == "context_full", answer
+    assert json.loads(answer)["prompt_tokens"] > 0.85 * plan.kv.context, answer
     return peak_bytes
 
 
