@@ -10,6 +10,9 @@ NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
 AMX_FLAGS := $(shell [ "$$(uname -m)" = x86_64 ] && echo 'int x;' | $${CC:-cc} $(NO_AMX) -x c -c -o /dev/null - 2>/dev/null && echo "$(NO_AMX)")
 INSTALL := CFLAGS="$(CFLAGS) $(AMX_FLAGS)" CXXFLAGS="$(CXXFLAGS) $(AMX_FLAGS)" $(PIP) install --constraint constraints.txt
 
+# Build tools talk a lot; what they say is shown only when they fail.
+LOGGED := >.venv/setup.log 2>&1 || { cat .venv/setup.log; exit 1; }
+
 .PHONY: demo test check clean
 
 demo: .venv/core.stamp
@@ -28,15 +31,15 @@ clean:
 
 .venv/core.stamp: pyproject.toml constraints.txt
 	@echo "Setting up .venv; the first time compiles llama.cpp, about 5 minutes on 2 cores."
-	$(PYTHON) -m venv .venv
-	$(PIP) install --upgrade "pip>=25.1"
-	$(INSTALL) --editable .
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --upgrade "pip>=25.1" $(LOGGED)
+	@$(INSTALL) --editable . $(LOGGED)
 	@touch $@
 
 .venv/test.stamp: .venv/core.stamp
-	$(INSTALL) --group test
+	@$(INSTALL) --group test $(LOGGED)
 	@touch $@
 
 .venv/check.stamp: .venv/core.stamp
-	$(INSTALL) --group check
+	@$(INSTALL) --group check $(LOGGED)
 	@touch $@

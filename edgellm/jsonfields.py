@@ -1,8 +1,13 @@
-"""Typed reads of a JSON document; every fault names the document and the field."""
+"""Strict reads of edgellm's own JSON documents: every field is there, and no other.
+
+What strangers write is read by `edgellm.checkpoint.fields`, where null is absent and the unknown
+is ignored.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError
 
 _LARGEST_INTEGER = 2**63 - 1
@@ -22,7 +27,7 @@ class JsonObject:
         """`value` as an object. Raises FormatError for any other type."""
         if not isinstance(value, dict):
             where = path or "the document"
-            raise FormatError(source, f"{where} is {_shown(value)}; expected an object")
+            raise FormatError(source, f"{where} is {show(value, 40)}; expected an object")
         return cls(source, path, value)
 
     def only(self, *keys: str) -> "JsonObject":
@@ -36,14 +41,14 @@ class JsonObject:
         value = self._get(key)
         if isinstance(value, int) and type(value) is int and least <= value <= _LARGEST_INTEGER:
             return value
-        raise self._fault(key, f"is {_shown(value)}; expected an integer of at least {least}")
+        raise self._fault(key, f"is {show(value, 40)}; expected an integer of at least {least}")
 
     def number(self, key: str) -> float:
         """A finite number that is not negative."""
         value = self._get(key)
         if isinstance(value, int | float) and type(value) is not bool and 0 <= value <= _LARGEST_NUMBER:
             return float(value)
-        raise self._fault(key, f"is {_shown(value)}; expected a number of at least 0")
+        raise self._fault(key, f"is {show(value, 40)}; expected a number of at least 0")
 
     def number_or_null(self, key: str) -> float | None:
         return None if self._get(key) is None else self.number(key)
@@ -52,13 +57,13 @@ class JsonObject:
         value = self._get(key)
         if isinstance(value, str) and value:
             return value
-        raise self._fault(key, f"is {_shown(value)}; expected text")
+        raise self._fault(key, f"is {show(value, 40)}; expected text")
 
     def flag(self, key: str) -> bool:
         value = self._get(key)
         if isinstance(value, bool):
             return value
-        raise self._fault(key, f"is {_shown(value)}; expected true or false")
+        raise self._fault(key, f"is {show(value, 40)}; expected true or false")
 
     def child(self, key: str) -> "JsonObject":
         return JsonObject.at(self.source, self._path(key), self._get(key))
@@ -66,7 +71,7 @@ class JsonObject:
     def children(self, key: str) -> list["JsonObject"]:
         value = self._get(key)
         if not isinstance(value, list):
-            raise self._fault(key, f"is {_shown(value)}; expected a list")
+            raise self._fault(key, f"is {show(value, 40)}; expected a list")
         path = self._path(key)
         return [JsonObject.at(self.source, f"{path}[{i}]", item) for i, item in enumerate(value)]
 
@@ -80,13 +85,3 @@ class JsonObject:
 
     def _fault(self, key: str, problem: str) -> FormatError:
         return FormatError(self.source, f"{self._path(key)} {problem}")
-
-
-def _shown(value: object) -> str:
-    """A value as an error shows it: short, on one line."""
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-        return "a huge integer"
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -79,7 +79,8 @@ def _scaling(spec: ModelSpec) -> str:
 
 def _tokenizer_lines(tokenizer: TokenizerFacts) -> Iterator[str]:
     template = "with" if tokenizer.has_chat_template else "without"
-    yield f"  tokenizer  {tokenizer.kind} from {tokenizer.source}, {template} a chat template"
+    source = f" from {tokenizer.source}, {template} a chat template" if tokenizer.source else ""
+    yield f"  tokenizer  {tokenizer.kind}{source}"
     if tokenizer.also_present:
         difference = tokenizer.differs or "says the same"
         yield f"             {tokenizer.also_present} is not used: {difference}"

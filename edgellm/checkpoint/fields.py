@@ -1,4 +1,7 @@
-"""Typed reads of a JSON object; every fault names the file and the field."""
+"""Typed reads of a stranger's JSON object; every fault names the file and the field.
+
+edgellm's own documents are read more strictly, by `edgellm.jsonfields`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -125,7 +125,7 @@ def test_a_file_name_that_is_not_plain_is_refused(tmp_path: Path, name: str) -> 
     ("edit", "problem"),
     [
         (lambda d: d.update(files=[]), "files is empty"),
-        (lambda d: d.update(files={}), "files is an object; expected a list"),
+        (lambda d: d.update(files={}), "files is {}; expected a list"),
         (lambda d: d.update(files=d["files"] * 2), "listed twice"),
         (lambda d: d.pop("files"), "files is missing"),
         (lambda d: d.pop("plan"), "plan is missing"),
