@@ -52,15 +52,20 @@ class Fitting:
             for ubatch in self.engine.ubatches:
                 yield RunSettings(key, value, context, ubatch)
 
-    def best(self, context: int, weights_bytes: int, memory_bytes: int | None) -> RunSettings:
-        """The first settings of the ladder that fit beside the smallest weights.
+    def runs(self, context: int, weights_bytes: int, memory_bytes: int | None) -> list[RunSettings]:
+        """Settings with the finest caches that fit beside the smallest weights, one a ubatch.
 
-        Raises BudgetError when none do.
+        The largest ubatch comes first. Raises BudgetError when nothing fits.
         """
-        for run in self.ladder(context):
-            if memory_bytes is None or self.parts(run, weights_bytes).total_bytes <= memory_bytes:
-                return run
-        self._refuse(context, weights_bytes, memory_bytes or 0)
+        fitting = [
+            run
+            for run in self.ladder(context)
+            if memory_bytes is None or self.parts(run, weights_bytes).total_bytes <= memory_bytes
+        ]
+        if not fitting:
+            self._refuse(context, weights_bytes, memory_bytes or 0)
+        finest = fitting[0]
+        return [run for run in fitting if (run.key, run.value) == (finest.key, finest.value)]
 
     def parts(self, run: RunSettings, weights_bytes: int) -> MemoryParts:
         return memory_parts(self.spec, weights_bytes, run, self.engine)

@@ -46,7 +46,11 @@ class JsonObject:
     def number(self, key: str) -> float:
         """A finite number that is not negative."""
         value = self._get(key)
-        if isinstance(value, int | float) and type(value) is not bool and 0 <= value <= _LARGEST_NUMBER:
+        if (
+            isinstance(value, int | float)
+            and type(value) is not bool
+            and 0 <= value <= _LARGEST_NUMBER
+        ):
             return float(value)
         raise self._fault(key, f"is {show(value, 40)}; expected a number of at least 0")
 

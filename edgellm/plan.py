@@ -110,10 +110,14 @@ class Plan:
     predicted_kl_divergence: float | None  # nats per token; None when nothing was estimated
     predicted_tokens_per_s: float | None  # None until a benchmark has measured this machine
 
+    @property
+    def fits(self) -> bool:
+        return self.memory.total_bytes <= self.budget_bytes
+
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON types, with the keys of `edgellm plan --json`."""
         return {
-            "fits": self.memory.total_bytes <= self.budget_bytes,
+            "fits": self.fits,
             "engine": self.engine,
             "budget_bytes": self.budget_bytes,
             "ubatch": self.ubatch,
@@ -159,7 +163,7 @@ class Plan:
             predicted_kl_divergence=predicted.number_or_null("kl_divergence"),
             predicted_tokens_per_s=predicted.number_or_null("tokens_per_s"),
         )
-        if top.flag("fits") != plan.to_json()["fits"]:
+        if top.flag("fits") != plan.fits:
             raise FormatError(source, "fits contradicts budget_bytes and memory.total_bytes")
         return plan
 

@@ -21,6 +21,10 @@ from edgellm.plan import Budget, KVPlan, Plan, TensorChoice
 from edgellm.sensitivity import Sensitivity, StaticSensitivity
 from edgellm.spec import ModelSpec, TensorSpec
 
+# A larger ubatch reads prompts faster; that is worth this much predicted KL divergence, as a factor
+# of the least that any ubatch allows.
+UBATCH_WORTH = 1.25
+
 
 def make_plan(
     spec: ModelSpec,
@@ -124,18 +128,13 @@ class _Planner:
         """The cheapest choice from the menus inside the budget."""
         fitting = self.fitting
         fitting.check_context(budget.context)
-        least = smallest_resident(menus)
-        run = fitting.best(budget.context, least, budget.memory_bytes)
-        limits = self._limits(budget, menus, fitting.parts(run, 0).total_bytes)
-        chosen = allocate(menus, limits)
-        if chosen is None:
-            assert limits.resident_bytes is not None
-            assert limits.stored_bytes is not None
-            lightest = (
-                min(menu, key=lambda c: (c.stored_bytes, c.resident_bytes)) for menu in menus
-            )
-            needed_bytes = sum(candidate.resident_bytes for candidate in lightest)
-            refuse_caps(self.spec, needed_bytes, limits.resident_bytes, limits.stored_bytes)
+        runs = fitting.runs(budget.context, smallest_resident(menus), budget.memory_bytes)
+        # The smallest ubatch leaves the weights most; a larger one has to come close to that.
+        best_cost = _cost(self._choose(runs[-1], budget, menus))
+        for run in runs:
+            chosen = self._choose(run, budget, menus)
+            if run == runs[-1] or _cost(chosen) <= UBATCH_WORTH * best_cost:
+                break
         return self.describe(chosen, run, budget.memory_bytes, sensitivity)
 
     def check_writable(self, weight_format: WeightFormat) -> None:
@@ -180,7 +179,7 @@ class _Planner:
         stored_bytes = sum(candidate.stored_bytes for candidate in chosen)
         memory = self.fitting.parts(run, weights_bytes)
         pairs = zip(self.spec.tensors, chosen, strict=True)
-        cost = sum(candidate.cost for candidate in chosen) + self.judge.kv_cost(run.key, run.value)
+        cost = _cost(chosen) + self.judge.kv_cost(run.key, run.value)
         return Plan(
             engine=self.engine.name,
             budget_bytes=memory.total_bytes if budget_bytes is None else budget_bytes,
@@ -198,6 +197,20 @@ class _Planner:
             predicted_kl_divergence=cost,
             predicted_tokens_per_s=None,
         )
+
+    def _choose(
+        self, run: RunSettings, budget: Budget, menus: Sequence[Menu]
+    ) -> Sequence[Candidate]:
+        """The cheapest choice beside these settings. Raises BudgetError when caps exclude it."""
+        limits = self._limits(budget, menus, self.fitting.parts(run, 0).total_bytes)
+        chosen = allocate(menus, limits)
+        if chosen is not None:
+            return chosen
+        assert limits.resident_bytes is not None
+        assert limits.stored_bytes is not None
+        lightest = (min(menu, key=lambda c: (c.stored_bytes, c.resident_bytes)) for menu in menus)
+        needed_bytes = sum(candidate.resident_bytes for candidate in lightest)
+        refuse_caps(self.spec, needed_bytes, limits.resident_bytes, limits.stored_bytes)
 
     def _limits(self, budget: Budget, menus: Sequence[Menu], beside_bytes: int) -> Limits:
         """The caps as byte limits. Raises BudgetError for one that the smallest weights exceed."""
@@ -239,3 +252,7 @@ class _Planner:
             ),
             cost=self.judge.cost(tensor, weight_format) if tensor.is_matrix else 0.0,
         )
+
+
+def _cost(chosen: Sequence[Candidate]) -> float:
+    return sum(candidate.cost for candidate in chosen)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from edgellm.apps.cli.errors import printable
+from edgellm.apps.cli.errors import over_budget, printable
 from edgellm.apps.cli.output import note
 from edgellm.artifact import Artifact
-from edgellm.errors import BudgetError, UsageError
+from edgellm.errors import UsageError
 from edgellm.events import ContextFull, Done, EngineFallback, Event, TextDelta
 from edgellm.runtimes.protocol import LoadedModel, LoadOptions, Message, Prompt
 from edgellm.units import format_bytes, parse_size
@@ -58,15 +58,7 @@ def load_options(
             f"tokens; convert it again with --context {context}"
         )
     if memory is not None and parse_size(memory) < plan.memory.total_bytes:
-        needed, allowed = plan.memory.total_bytes, parse_size(memory)
-        raise BudgetError(
-            f"{artifact.folder.name} needs {format_bytes(needed)}, --memory allows "
-            f"{format_bytes(allowed)}; convert it again with --memory {memory}",
-            needed_bytes=needed,
-            budget_bytes=allowed,
-            largest_context=0,
-            parts=plan.memory.to_json(),
-        )
+        raise over_budget(artifact.folder.name, plan.memory, parse_size(memory))
     return LoadOptions(
         context=context or plan.kv.context,
         key_format=plan.kv.key_format,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgellm.apps.cli.budget import PlanningOptions, plan_for
+from edgellm.apps.cli.errors import over_budget
 from edgellm.apps.cli.options import (
     CheckpointArgument,
     Context,
@@ -76,6 +77,8 @@ def command(
     else:
         read = Plan.from_json(read_json(plan, MAX_PLAN_BYTES), str(plan))
         chosen = settle_plan(spec, read, tables, str(plan))
+        if not chosen.fits:
+            raise over_budget(str(plan), chosen.memory, chosen.budget_bytes)
     out = output or Store(home()).path(store_name(spec.name))
     with terminal_progress() as progress:
         artifact = convert(

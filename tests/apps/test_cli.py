@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,16 @@ def test_a_reader_that_leaves_causes_no_noise() -> None:
     writer.stdout.close()
     _, err = writer.communicate()
     assert err == ""
+
+
+def test_a_plan_edited_beyond_its_budget_is_refused(
+    cli: Cli, checkpoint: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.json"
+    cli("plan", checkpoint, "--memory", "72MiB", "--context", "256", "-o", path)
+    plan = json.loads(path.read_text())
+    for row in plan["weights"]["tensors"]:
+        row["format"] = "f16" if row["format"] != "f32" else "f32"
+    path.write_text(json.dumps(plan))
+    ran = cli("convert", checkpoint, "-o", tmp_path / "out", "--plan", path)
+    assert (ran.code, "the budget is 72.00 MiB" in ran.err) == (1, True), ran.err
