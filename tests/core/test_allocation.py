@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgellm.allocation import Candidate, Limits, Menu, allocate, worthwhile
+from edgellm.planner.allocation import Candidate, Limits, Menu, allocate, worthwhile
 
 
 @st.composite

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import gcd
 from operator import attrgetter, mul
 
-from edgellm.quiet import stdout_discarded
+from edgellm.planner.quiet import stdout_discarded
 
 # Costs are scaled so that the coarsest choice costs this much: far above the solver's absolute
 # tolerances, which are about 1e-6.

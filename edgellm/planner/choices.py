@@ -1,10 +1,14 @@
-"""Decides a conversion: a format for every tensor, the KV cache, the ubatch, inside a budget."""
+"""From a model, a budget and tables to a plan."""
 
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgellm.allocation import (
+from edgellm.errors import FormatError, UsageError
+from edgellm.formats import EngineFacts, KVFormat, Tables, WeightFormat
+from edgellm.memory import RunSettings, resident_bytes, tensor_bytes
+from edgellm.plan import Budget, KVPlan, Plan, TensorChoice
+from edgellm.planner.allocation import (
     Candidate,
     Limits,
     Menu,
@@ -13,11 +17,7 @@ from edgellm.allocation import (
     smallest_stored,
     worthwhile,
 )
-from edgellm.errors import FormatError, UsageError
-from edgellm.fitting import BPW_CAP, WEIGHTS_CAP, Fitting, refuse_caps, refuse_weights
-from edgellm.formats import EngineFacts, KVFormat, Tables, WeightFormat
-from edgellm.memory import RunSettings, resident_bytes, tensor_bytes
-from edgellm.plan import Budget, KVPlan, Plan, TensorChoice
+from edgellm.planner.fitting import BPW_CAP, WEIGHTS_CAP, Fitting, refuse_caps, refuse_weights
 from edgellm.sensitivity import Sensitivity, StaticSensitivity
 from edgellm.spec import ModelSpec, TensorSpec
 
