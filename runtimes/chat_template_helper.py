@@ -7,6 +7,7 @@ whatever a hostile template does ends with this process.
 import faulthandler
 import json
 import os
+import signal
 import sys
 from datetime import datetime
 from typing import Any
@@ -158,6 +159,8 @@ def answer(request: dict[str, Any]) -> dict[str, str]:
 
 
 def main() -> None:
+    # Ctrl-C in a terminal reaches every process of it; the one that started this one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.load(sys.stdin)
     set_limits(request["limit_s"], request["memory_bytes"])
     reply = answer(request)

@@ -1,7 +1,9 @@
 """From what the user typed to an answer, streamed or as JSON."""
 
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -10,10 +12,21 @@ from edgellm.apps.cli.output import note
 from edgellm.artifact import Artifact
 from edgellm.errors import UsageError
 from edgellm.events import ContextFull, Done, EngineFallback, Event, TextDelta
-from edgellm.runtimes.protocol import LoadedModel, LoadOptions, Message, Prompt
+from edgellm.runtimes.protocol import CancelToken, LoadedModel, LoadOptions, Message, Prompt
 from edgellm.units import format_bytes, parse_size
 
 MAX_PROMPT_BYTES = 64 << 20
+
+
+@contextmanager
+def cancelled_by_interrupt() -> Iterator[CancelToken]:
+    """A token that Ctrl-C cancels: an exception must not fly through the engine's callbacks."""
+    cancel = CancelToken()
+    before = signal.signal(signal.SIGINT, lambda number, frame: cancel.cancel())
+    try:
+        yield cancel
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def read_stdin() -> str:

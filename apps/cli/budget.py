@@ -41,18 +41,27 @@ class PlanningOptions:
 
 
 def free_memory_budget() -> int:
-    """What is free now less the reserve, said on stderr. Bytes."""
+    """What is free now less the reserve, said on stderr. Bytes.
+
+    Rounded down to four bits, so that the same command soon after plans, and resumes, the same.
+    """
     from edgellm.hardware import detect_hardware
 
     hardware = detect_hardware()
     reserve_bytes = max(RESERVE_FLOOR_BYTES, int(hardware.memory_total_bytes * RESERVE_SHARE))
     free_bytes = hardware.memory_available_bytes
-    budget_bytes = max(free_bytes - reserve_bytes, free_bytes // 2)
+    budget_bytes = round_down(max(free_bytes - reserve_bytes, free_bytes // 2))
     note(
         f"budget {format_bytes(budget_bytes)}: {format_bytes(free_bytes)} free now, "
         f"{format_bytes(free_bytes - budget_bytes)} kept in reserve"
     )
     return budget_bytes
+
+
+def round_down(count: int) -> int:
+    """The largest number of at most four significant bits that is not above `count`."""
+    spare_bits = max(count.bit_length() - 4, 0)
+    return count >> spare_bits << spare_bits
 
 
 def default_context(spec: "ModelSpec") -> int:

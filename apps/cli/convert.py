@@ -1,5 +1,7 @@
 """`edgellm convert`: a checkpoint becomes an artifact."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +23,7 @@ from edgellm.apps.cli.options import (
 from edgellm.apps.cli.output import note, print_json, terminal_progress
 from edgellm.apps.cli.settings import home
 from edgellm.errors import UsageError
+from edgellm.units import format_bytes
 
 MAX_PLAN_BYTES = 32 << 20
 
@@ -80,7 +83,7 @@ def command(
         if not chosen.fits:
             raise over_budget(str(plan), chosen.memory, chosen.budget_bytes)
     out = output or Store(home()).path(store_name(spec.name))
-    with terminal_progress() as progress:
+    with resumable(chosen.budget_bytes), terminal_progress() as progress:
         artifact = convert(
             checkpoint,
             spec,
@@ -98,3 +101,16 @@ def command(
     for line in file_lines(artifact.files):
         print(line)
     note(f"converted to {out}; answer with it: edgellm run {out if output else out.name} 'Hello'")
+
+
+@contextmanager
+def resumable(budget_bytes: int) -> Iterator[None]:
+    """Say after an interrupt how to go on; the budget is part of what makes the bytes."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(
+            "interrupted; the same command goes on from here "
+            f"(the plan's budget is {format_bytes(budget_bytes)})"
+        )
+        raise

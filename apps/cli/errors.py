@@ -55,6 +55,7 @@ def printable(text: str) -> str:
 def one_line(error: Exception) -> str:
     """The message of an error as one line that is safe to show in a terminal."""
     if isinstance(error, typer.TyperException):
-        message = getattr(error, "format_message", error.__str__)()
-        return f"{printable(' '.join(message.split()))} See: edgellm --help."
+        message = " ".join(getattr(error, "format_message", error.__str__)().split())
+        end = "" if message.endswith((".", "?", "!")) else "."
+        return f"{printable(message)}{end} See: edgellm --help"
     return printable(" ".join(str(error).split()))

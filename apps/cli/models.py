@@ -82,7 +82,9 @@ def converted(
     note(f"converting {checkpoint.name} for its first run; kept as {name}")
     out = ["-o", str(store.path(name)), "--overwrite"]
     more = [] if threads is None else ["--threads", str(threads)]
-    command = edgellm_command("convert", str(checkpoint.folder), *out, *options.flags, *more)
+    command = edgellm_command(
+        "convert", str(checkpoint.folder), *out, *options.flags, *more, "--json"
+    )
     code = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
     if code:
         raise typer.Exit(code)  # the conversion has said why

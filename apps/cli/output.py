@@ -45,6 +45,8 @@ def terminal_progress() -> Iterator[ProgressSink]:
 
         def show(progress: Progress) -> None:
             if progress.phase not in tasks:
+                for earlier in tasks.values():
+                    bars.update(earlier, visible=False)
                 tasks[progress.phase] = bars.add_task(progress.phase, total=progress.total_bytes)
             bars.update(
                 tasks[progress.phase],

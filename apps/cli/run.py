@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from edgellm.apps.cli.budget import PlanningOptions
+from edgellm.apps.cli.errors import INTERRUPTED
 from edgellm.apps.cli.options import Context, Json, Memory, Offline, Threads
 from edgellm.apps.cli.output import note, print_json
 from edgellm.apps.cli.settings import home
@@ -70,6 +71,7 @@ def command(
     """Answer one prompt; the text streams to stdout."""
     from edgellm.apps.cli.answer import (
         as_prompt,
+        cancelled_by_interrupt,
         collect,
         load_options,
         read_stdin,
@@ -101,12 +103,17 @@ def command(
     found = find_loadable(model, options, store, offline=offline, threads=threads)
     load = load_options(found.artifact, memory, context, threads, gpu_layers)
     runtime = open_runtime("llama.cpp", store.cache)
-    with runtime.load(found.gguf, load, on_event=tell) as loaded:
+    with (
+        cancelled_by_interrupt() as cancel,
+        runtime.load(found.gguf, load, on_event=tell, cancel=cancel) as loaded,
+    ):
         question = as_prompt(text, system, raw=raw or loaded.chat_template is None)
         sampling = replace(loaded.default_sampling, **given)
-        with closing(loaded.generate(question, sampling)) as events:
+        with closing(loaded.generate(question, sampling, cancel)) as events:
             done = collect(events) if json else stream(events)
         if json:
             print_json(report_json(done, loaded, found.artifact))
         elif stats:
             note("\n".join(stats_lines(done, loaded, found.artifact)))
+    if done.stop_reason == "cancelled":
+        raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,74 @@
+"""Ctrl-C, as a terminal sends it, to a real process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkpoints import write_checkpoint
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+ENDLESS = ("--raw", "--temperature", "0", "--context", "2048", "--memory", "1GiB")
+BUSY_S = 60.0
+
+
+def start(home: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "edgellm", *arguments]
+    environment = {**os.environ, "EDGELLM_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+@pytest.fixture
+def slow_checkpoint(tmp_path: Path) -> Path:
+    """Large enough that a conversion to iq4_xs takes seconds."""
+    return write_checkpoint(
+        tmp_path / "slow", tokenizer=True, hidden_size=1024, intermediate_size=2816, dtype="F16"
+    )
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + BUSY_S
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} never came"
+        time.sleep(0.01)
+
+
+def test_an_interrupted_answer_keeps_its_text_and_exits_130(home: Path) -> None:
+    run = start(home, "run", "novelist-7m", "The", *ENDLESS)
+    assert run.stdout is not None
+    first = run.stdout.read(1)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=BUSY_S)
+    assert run.returncode in (0, 130)  # 0 where the answer ended before the signal came
+    assert first + out
+    assert b"Traceback" not in err
+
+
+def test_an_interrupted_conversion_resumes_to_the_same_bytes(
+    home: Path, slow_checkpoint: Path, tmp_path: Path
+) -> None:
+    def arguments(out: str) -> list[str]:
+        target = ["convert", str(slow_checkpoint), "-o", str(tmp_path / out)]
+        return [*target, "--memory", "1GiB", "--context", "64", "--format", "iq4_xs", "--json"]
+
+    first = start(home, *arguments("a"))
+    wait_for(tmp_path / ".a.partial" / "artifact" / "model.gguf")
+    first.send_signal(signal.SIGINT)
+    _, err = first.communicate(timeout=BUSY_S)
+    assert first.returncode == 130
+    assert b"goes on from here" in err
+    assert b"Traceback" not in err
+    assert not (tmp_path / "a").exists()
+    sums = []
+    for out in ("a", "b"):
+        printed, _ = start(home, *arguments(out)).communicate(timeout=BUSY_S)
+        sums.append([file["sha256"] for file in json.loads(printed)["files"]])
+    assert sums[0] == sums[1]
+    assert not (tmp_path / ".a.partial").exists()
