@@ -6,6 +6,8 @@ from typing import Any
 from edgellm.errors import FormatError
 from edgellm.jsonfields import JsonObject
 
+DEFAULT_CONTEXT = 4096  # tokens, where nobody asks for more; what a model allows may be huge
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:

@@ -30,7 +30,7 @@ Prompt = str | Sequence[Message]
 class LoadOptions:
     """How to load a model."""
 
-    context: int | None = None  # tokens the KV cache holds; None is what the model was trained for
+    context: int | None = None  # tokens the KV cache holds; None is DEFAULT_CONTEXT at most
     key_format: str | None = None  # rows of quant_tables/kv_formats.toml; None is q8_0 where
     value_format: str | None = None  # the model's heads divide into its blocks, else f16
     ubatch: int = 512  # prompt tokens computed at once
@@ -161,6 +161,10 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    def describe(self) -> str:
+        """The build in one line: its version, what it uses here, what it has to leave off."""
+        ...
 
     def load(
         self,

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from edgellm.plan import Budget, Plan
     from edgellm.spec import ModelSpec
 
-DEFAULT_CONTEXT = 4096  # tokens
 RESERVE_SHARE = 0.10  # of all memory, left to the rest of the machine
 RESERVE_FLOOR_BYTES = 512 * 2**20
 
@@ -66,6 +65,8 @@ def round_down(count: int) -> int:
 
 def default_context(spec: "ModelSpec") -> int:
     """The context used when none is asked for, in tokens."""
+    from edgellm.plan import DEFAULT_CONTEXT
+
     return min(DEFAULT_CONTEXT, spec.context_length, spec.sliding_window or DEFAULT_CONTEXT)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from edgellm.apps.cli.options import Json
 from edgellm.apps.cli.output import print_json
+from edgellm.apps.cli.settings import home
 from edgellm.units import format_bytes
 
 
@@ -31,10 +32,12 @@ def command(json: Json = False) -> None:
 
 def runtime_rows() -> list[dict[str, Any]]:
     """One row a runtime, with the reason either way."""
-    from edgellm.runtimes import RUNTIMES
+    from edgellm.runtimes import RUNTIMES, open_runtime
+    from edgellm.store import Store
 
     rows = []
     for name, entry in RUNTIMES.items():
         problem = entry.unavailable()
-        rows.append({"name": name, "available": problem is None, "reason": problem or "installed"})
+        reason = problem or open_runtime(name, Store(home()).cache).describe()
+        rows.append({"name": name, "available": problem is None, "reason": reason})
     return rows

@@ -66,6 +66,16 @@ CheckpointArgument = Annotated[
         show_default=False,
     ),
 ]
+
+
+def stored_names(incomplete: str) -> list[str]:
+    """Names of stored models that begin so, for the shell's completion."""
+    from edgellm.apps.cli.settings import home
+    from edgellm.store import Store
+
+    return [name for name in Store(home()).names() if name.startswith(incomplete)]
+
+
 OutFile = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE", help="Also save the plan as JSON."),

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
-from edgellm.apps.cli.options import Json
+from edgellm.apps.cli.options import Json, stored_names
 from edgellm.apps.cli.output import print_json
 from edgellm.apps.cli.settings import home
 from edgellm.errors import UsageError
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=stored_names)
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from edgellm.apps.cli.budget import PlanningOptions
 from edgellm.apps.cli.errors import INTERRUPTED
-from edgellm.apps.cli.options import Context, Json, Memory, Offline, Threads
+from edgellm.apps.cli.options import Context, Json, Memory, Offline, Threads, stored_names
 from edgellm.apps.cli.output import note, print_json
 from edgellm.apps.cli.settings import home
 
@@ -25,6 +25,7 @@ def command(
             help="An artifact, a GGUF file, a stored name, a checkpoint (converted on first use) "
             "or a Hub name.",
             show_default=False,
+            autocompletion=stored_names,
         ),
     ],
     prompt: Annotated[

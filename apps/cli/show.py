@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from edgellm.apps.cli.options import Json
+from edgellm.apps.cli.options import Json, stored_names
 from edgellm.apps.cli.output import print_json
 from edgellm.apps.cli.settings import home
 
@@ -12,7 +12,11 @@ from edgellm.apps.cli.settings import home
 def command(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A name from the store, or an artifact folder."),
+        typer.Argument(
+            metavar="MODEL",
+            help="A name from the store, or an artifact folder.",
+            autocompletion=stored_names,
+        ),
     ],
     json: Json = False,
 ) -> None:

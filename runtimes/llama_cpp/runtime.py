@@ -1,8 +1,10 @@
 """The llama.cpp engine: decides how a GGUF file is to be loaded, and loads it."""
 
 import os
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
@@ -11,6 +13,7 @@ import psutil
 
 from edgellm.events import EngineFallback
 from edgellm.gguf_file import GGUFFile, read_gguf
+from edgellm.plan import DEFAULT_CONTEXT
 from edgellm.runtimes.chat_template import TemplateHelper
 from edgellm.runtimes.llama_cpp.amx import amx_fallback
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
@@ -59,6 +62,18 @@ class LlamaCppRuntime:
     def __init__(self, cache_dir: Path | None = None) -> None:
         """cache_dir: where findings about this machine are kept; None keeps none."""
         self._cache_dir = cache_dir
+
+    def describe(self) -> str:
+        """See edgellm.runtimes.protocol.Runtime.describe."""
+        found = re.findall(
+            r"(\w+) = 1\b", llama.llama_print_system_info().decode("ascii", "replace")
+        )
+        uses = f"CPU with {', '.join(found)}"
+        if llama.llama_supports_gpu_offload():
+            uses += "; GPU layers possible"
+        line = f"llama-cpp-python {version('llama-cpp-python')}, {uses}"
+        fallback = amx_fallback(self._cache_dir)
+        return line if fallback is None else f"{line}; {fallback}"
 
     def load(
         self,
@@ -162,4 +177,4 @@ def _context_tokens(asked: int | None, facts: ModelFacts, on_event: EventSink) -
         on_event(
             EngineFallback(f"the context is {trained} tokens, not {asked}: all the model knows")
         )
-    return trained if asked is None else min(asked, trained)
+    return min(asked or DEFAULT_CONTEXT, trained)

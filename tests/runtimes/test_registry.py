@@ -46,3 +46,9 @@ def test_the_table_and_the_protocol_import_no_engine() -> None:
     command = [sys.executable, "-c", probe]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     assert shown.stdout.strip() == "set()"
+
+
+def test_an_engine_describes_its_build() -> None:
+    line = open_runtime("llama.cpp").describe()
+    assert "llama-cpp-python" in line
+    assert "\n" not in line
