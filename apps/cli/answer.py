@@ -2,20 +2,82 @@
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from edgellm.apps.cli.errors import over_budget, printable
-from edgellm.apps.cli.output import note
+import typer
+
+from edgellm.apps.cli.errors import INTERRUPTED, over_budget, printable
+from edgellm.apps.cli.models import Loadable
+from edgellm.apps.cli.output import note, print_json
 from edgellm.artifact import Artifact
 from edgellm.errors import UsageError
 from edgellm.events import ContextFull, Done, EngineFallback, Event, TextDelta
-from edgellm.runtimes.protocol import CancelToken, LoadedModel, LoadOptions, Message, Prompt
+from edgellm.runtimes import open_runtime
+from edgellm.runtimes.protocol import (
+    CancelToken,
+    LoadedModel,
+    LoadOptions,
+    Message,
+    Prompt,
+    SamplingOptions,
+)
 from edgellm.units import format_bytes, parse_size
 
+ENGINE = "llama.cpp"  # runs GGUF files, the one kind of artifact there is
 MAX_PROMPT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and how."""
+
+    text: str
+    system: str | None
+    raw: bool  # the text goes to the model as it is
+
+    def prompt(self, *, has_template: bool) -> Prompt:
+        """Plain text, or the conversation that the chat template takes. Raises UsageError."""
+        if has_template and not self.raw:
+            system = [Message("system", self.system)] if self.system is not None else []
+            return [*system, Message("user", self.text)]
+        if self.system is not None:
+            raise UsageError("--system needs a chat template; drop it or drop --raw")
+        return self.text
+
+
+def answer(
+    found: Loadable,
+    load: LoadOptions,
+    question: Question,
+    sampling: Mapping[str, Any],
+    cache_dir: Path,
+    *,
+    json: bool,
+    stats: bool,
+) -> None:
+    """Load the model and print its answer. Raises typer.Exit when Ctrl-C cut it short.
+
+    sampling: fields of SamplingOptions that replace the model's own.
+    """
+    runtime = open_runtime(ENGINE, cache_dir)
+    with (
+        cancelled_by_interrupt() as cancel,
+        runtime.load(found.gguf, load, on_event=tell, cancel=cancel) as loaded,
+    ):
+        prompt = question.prompt(has_template=loaded.chat_template is not None)
+        options = replace(loaded.default_sampling, **sampling)
+        with closing(loaded.generate(prompt, options, cancel)) as events:
+            done = collect(events) if json else stream(events)
+        if json:
+            print_json(report_json(done, loaded, found.artifact))
+        elif stats:
+            note("\n".join(stats_lines(done, loaded, found.artifact)))
+    if done.stop_reason == "cancelled":
+        raise typer.Exit(INTERRUPTED)
 
 
 @contextmanager
@@ -30,7 +92,7 @@ def cancelled_by_interrupt() -> Iterator[CancelToken]:
 
 
 def read_stdin() -> str:
-    """The prompt from standard input; in a terminal it ends with Ctrl-D."""
+    """The prompt from standard input, which must not be a terminal."""
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("no prompt: give it as the second argument or pipe it in")
     raw = sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1)
@@ -42,14 +104,11 @@ def read_stdin() -> str:
         raise UsageError(f"the prompt is not UTF-8 text (byte {error.start})") from error
 
 
-def as_prompt(text: str, system: str | None, *, raw: bool) -> Prompt:
-    """Plain text, or the conversation that the chat template takes."""
-    if raw and system is not None:
-        raise UsageError("--system needs a chat template; drop it or drop --raw")
-    if raw:
-        return text
-    turns = [Message("system", system)] if system is not None else []
-    return [*turns, Message("user", text)]
+def chosen_sampling(**options: Any) -> dict[str, Any]:
+    """The options that are not None, checked before anything is loaded. Raises UsageError."""
+    chosen = {name: value for name, value in options.items() if value is not None}
+    SamplingOptions(**chosen)
+    return chosen
 
 
 def load_options(

@@ -2,12 +2,12 @@
 
 import os
 
-from edgellm.apps.cli.options import Json
+from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import print_json
 from edgellm.apps.cli.settings import SETTINGS, config_file, home, read_config
 
 
-def command(json: Json = False) -> None:
+def command(json: cli.Json = False) -> None:
     """Show each setting's value and where it comes from."""
     values = read_config()
     rows = []

@@ -7,19 +7,9 @@ from typing import Annotated
 
 import typer
 
+from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.budget import PlanningOptions, plan_for
 from edgellm.apps.cli.errors import over_budget
-from edgellm.apps.cli.options import (
-    CheckpointArgument,
-    Context,
-    Format,
-    Json,
-    Memory,
-    Offline,
-    TargetBpw,
-    Threads,
-    WeightsMemory,
-)
 from edgellm.apps.cli.output import note, print_json, terminal_progress
 from edgellm.apps.cli.settings import home
 from edgellm.errors import UsageError
@@ -29,7 +19,7 @@ MAX_PLAN_BYTES = 32 << 20
 
 
 def command(
-    ckpt: CheckpointArgument,
+    ckpt: cli.CheckpointArgument,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -43,17 +33,17 @@ def command(
     plan: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="A plan saved by `edgellm plan`.")
     ] = None,
-    memory: Memory = None,
-    context: Context = None,
-    weights_memory: WeightsMemory = None,
-    target_bpw: TargetBpw = None,
-    format: Format = None,
-    threads: Threads = None,
+    memory: cli.Memory = None,
+    context: cli.Context = None,
+    weights_memory: cli.WeightsMemory = None,
+    target_bpw: cli.TargetBpw = None,
+    format: cli.Format = None,
+    threads: cli.Threads = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the artifact that is there.")
     ] = False,
-    offline: Offline = False,
-    json: Json = False,
+    offline: cli.Offline = False,
+    json: cli.Json = False,
 ) -> None:
     """Convert a checkpoint under a memory budget. An interrupted conversion resumes."""
     from edgellm.apps.cli.models import open_reference, store_name

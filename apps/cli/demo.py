@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.child import edgellm_command
-from edgellm.apps.cli.options import Context, Json, Memory
 from edgellm.apps.cli.output import print_json
 
 QUESTION = "Where did you find the old letter?"
@@ -18,9 +18,9 @@ SEED = "2"
 
 def command(
     question: Annotated[str, typer.Argument(metavar="[QUESTION]")] = QUESTION,
-    memory: Memory = MEMORY,
-    context: Context = CONTEXT,
-    json: Json = False,
+    memory: cli.Memory = MEMORY,
+    context: cli.Context = CONTEXT,
+    json: cli.Json = False,
 ) -> None:
     """Convert the bundled model under a budget and answer with it; needs no network."""
     from edgellm.bundled import BUNDLED_NAME

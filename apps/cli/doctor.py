@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
-from edgellm.apps.cli.options import Json
+from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import print_json
 from edgellm.apps.cli.settings import home
 from edgellm.units import format_bytes
 
 
-def command(json: Json = False) -> None:
+def command(json: cli.Json = False) -> None:
     """Show this machine and which runtimes work on it."""
     from edgellm.hardware import detect_hardware
 

@@ -1,10 +1,12 @@
 """`edgellm inspect`: what a checkpoint is."""
 
-from edgellm.apps.cli.options import CheckpointArgument, Json, Offline
+from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import print_json
 
 
-def command(ckpt: CheckpointArgument, offline: Offline = False, json: Json = False) -> None:
+def command(
+    ckpt: cli.CheckpointArgument, offline: cli.Offline = False, json: cli.Json = False
+) -> None:
     """Show what a checkpoint is: family, size, tensors, tokenizer, what it can become."""
     from edgellm.apps.cli.checkpoint_report import CheckpointReport
     from edgellm.apps.cli.models import open_reference

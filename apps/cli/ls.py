@@ -1,11 +1,11 @@
 """`edgellm ls`: the local store."""
 
-from edgellm.apps.cli.options import Json
+from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import print_json
 from edgellm.apps.cli.settings import home
 
 
-def command(json: Json = False) -> None:
+def command(json: cli.Json = False) -> None:
     """List the converted models in the local store."""
     from edgellm.store import Store
     from edgellm.units import format_bytes

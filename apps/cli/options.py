@@ -1,7 +1,7 @@
 """Options that several verbs share, so that each is spelled and explained once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,4 +79,33 @@ def stored_names(incomplete: str) -> list[str]:
 OutFile = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE", help="Also save the plan as JSON."),
+]
+
+
+def _sampling(name: str, metavar: str, help: str) -> Any:
+    return typer.Option(f"--{name}", metavar=metavar, help=f"{help} Default: the model's own.")
+
+
+System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System message.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is; no chat template.")]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", metavar="N", help="Stop after N tokens.")
+]
+Temperature = Annotated[float | None, _sampling("temperature", "T", "0 takes the likeliest token.")]
+TopK = Annotated[int | None, _sampling("top-k", "K", "0 keeps every token.")]
+TopP = Annotated[float | None, _sampling("top-p", "P", "1 keeps every token.")]
+MinP = Annotated[float | None, _sampling("min-p", "P", "0 keeps every token.")]
+RepeatPenalty = Annotated[float | None, _sampling("repeat-penalty", "R", "1 is none.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="The same seed, the same text.")
+]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option("--stop", metavar="TEXT", help="End the answer here; may be repeated."),
+]
+GpuLayers = Annotated[
+    int, typer.Option("--gpu-layers", metavar="N", help="Layers on the GPU; -1 is all.")
+]
+Stats = Annotated[
+    bool, typer.Option("--stats", help="Say on stderr how fast it was and what memory it took.")
 ]

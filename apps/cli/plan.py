@@ -1,31 +1,21 @@
 """`edgellm plan`: the best plan that fits, or what is missing."""
 
+from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.budget import PlanningOptions, plan_for
-from edgellm.apps.cli.options import (
-    CheckpointArgument,
-    Context,
-    Format,
-    Json,
-    Memory,
-    Offline,
-    OutFile,
-    TargetBpw,
-    WeightsMemory,
-)
 from edgellm.apps.cli.output import note, print_json
 from edgellm.errors import BudgetError
 
 
 def command(
-    ckpt: CheckpointArgument,
-    memory: Memory = None,
-    context: Context = None,
-    weights_memory: WeightsMemory = None,
-    target_bpw: TargetBpw = None,
-    format: Format = None,
-    output: OutFile = None,
-    offline: Offline = False,
-    json: Json = False,
+    ckpt: cli.CheckpointArgument,
+    memory: cli.Memory = None,
+    context: cli.Context = None,
+    weights_memory: cli.WeightsMemory = None,
+    target_bpw: cli.TargetBpw = None,
+    format: cli.Format = None,
+    output: cli.OutFile = None,
+    offline: cli.Offline = False,
+    json: cli.Json = False,
 ) -> None:
     """Plan a conversion: a format for every tensor and the KV cache, within a memory budget."""
     from edgellm.apps.cli.models import open_reference

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edgellm.apps.cli.options import Json, stored_names
+from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import print_json
 from edgellm.apps.cli.settings import home
 from edgellm.errors import UsageError
@@ -13,10 +13,10 @@ from edgellm.errors import UsageError
 
 def command(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=stored_names)
+        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=cli.stored_names)
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Json = False,
+    json: cli.Json = False,
 ) -> None:
     """Remove a converted model from the local store."""
     from edgellm.store import Store

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from edgellm.apps.cli.options import Json, stored_names
+from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import print_json
 from edgellm.apps.cli.settings import home
 
@@ -15,10 +15,10 @@ def command(
         typer.Argument(
             metavar="MODEL",
             help="A name from the store, or an artifact folder.",
-            autocompletion=stored_names,
+            autocompletion=cli.stored_names,
         ),
     ],
-    json: Json = False,
+    json: cli.Json = False,
 ) -> None:
     """Show what a converted model is: its plan, its files, where it came from."""
     from edgellm.apps.cli.models import open_named_artifact
