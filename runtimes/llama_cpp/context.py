@@ -5,9 +5,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import llama_cpp.llama_cpp as llama
-
 from edgellm.errors import RuntimeFailure
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import ENGINE, StatusError
 from edgellm.runtimes.protocol import CancelToken
 
