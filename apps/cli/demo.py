@@ -11,7 +11,7 @@ from edgellm.apps.cli.child import edgellm_command
 from edgellm.apps.cli.output import print_json
 
 QUESTION = "Where did you find the old letter?"
-MEMORY = "74MiB"
+MEMORY = "58MiB"
 CONTEXT = 1024  # tokens
 SEED = "2"
 

@@ -12,8 +12,12 @@ from pathlib import Path
 import gguf
 
 from benchmarks.memory.dry_run import write_hollow_gguf
-from benchmarks.memory.peak import peak_of
+from benchmarks.memory.peak import run_peak
 from benchmarks.report import write_result
+from edgellm.bundled import bundled_checkpoint
+from edgellm.checkpoint import open_checkpoint
+from edgellm.converters.gguf.convert import convert
+from edgellm.families import read_spec
 from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.quant_tables import load_tables
@@ -95,17 +99,22 @@ def write_vocabulary(path: Path, size: int) -> None:
     writer.close()
 
 
-def process_bytes() -> int:
-    """The command line with the engine's libraries loaded, and no model."""
-    code = "import edgellm.apps.cli.run, edgellm.runtimes.llama_cpp.runtime as r; r.load_library()"
-    return peak_of([sys.executable, "-c", code], "")[1]
+def process_bytes(scratch: Path) -> int:
+    """What `edgellm run` of the bundled model takes beyond the other parts of its plan."""
+    tables = load_tables()
+    checkpoint = open_checkpoint(bundled_checkpoint())
+    spec = read_spec(checkpoint)
+    plan = uniform_plan(spec, "q8_0", Budget(1024), tables)
+    convert(checkpoint, spec, plan, scratch / "artifact", tables=tables)
+    others_bytes = plan.memory.total_bytes - tables.engines[plan.engine].process_bytes
+    return run_peak(scratch / "artifact", plan) - others_bytes
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         figures = {
-            "process_bytes": process_bytes(),
+            "process_bytes": process_bytes(scratch),
             "layer_bytes": layer_bytes(scratch),
             "vocab_entry_bytes": vocabulary_entry_bytes(scratch),
         }
