@@ -48,8 +48,8 @@ def measure_errors(
     Tensors of more than EXACT_WEIGHTS weights are judged by a sample of their rows, the same every
     time. cache: folder that keeps each tensor's figures under a hash of all that they depend on.
     rounding: ggml's when None. progress counts the float32 bytes of what is measured.
-    Raises InputError for a calibration of another model, FormatError for weights that are not
-    finite or too large for block formats.
+    Raises InputError for a calibration of another model, FormatError where it meets weights that
+    are not finite or too large for block formats.
     """
     moments = rounding_moments(spec, calibration)
     bench = _Bench(checkpoint, tables, rounding or GgmlRounding(load_ggml()), cache, Event())
