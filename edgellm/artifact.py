@@ -39,10 +39,8 @@ class FileEntry:
     @classmethod
     def read(cls, fields: JsonObject) -> "FileEntry":
         fields.only("path", "bytes", "sha256")
-        entry = cls(fields.text("path"), fields.integer("bytes"), fields.text("sha256"))
-        if not _SHA256.fullmatch(entry.sha256):
-            raise FormatError(fields.source, f"{fields.path}.sha256 is not 64 hexadecimal digits")
-        return entry
+        sha256 = _read_sha256(fields, "sha256")
+        return cls(fields.text("path"), fields.integer("bytes"), sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ class Artifact:
     files: tuple[FileEntry, ...]
     source: Source
     versions: Mapping[str, str]  # of edgellm and of each library that shaped the bytes
+    calibration: str | None = None  # SHA-256 of the input statistics that guided the rounding
 
     @property
     def gguf(self) -> Path:
@@ -112,11 +111,13 @@ class Artifact:
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as JSON types; the folder is where it lies, not part of it."""
+        calibration = {} if self.calibration is None else {"calibration": self.calibration}
         return {
             "schema_version": SCHEMA_VERSION,
             "files": [entry.to_json() for entry in self.files],
             "source": self.source.to_json(),
             "versions": dict(self.versions),
+            **calibration,
             "plan": self.plan.to_json(),
         }
 
@@ -153,13 +154,14 @@ def read_manifest(folder: Path) -> Artifact:
         raise InputError(f"{folder}: not an edgellm artifact: it has no {MANIFEST}")
     top = JsonObject.at(str(path), "", read_json(path, _MAX_MANIFEST_BYTES))
     _check_version(top)
-    top.only("schema_version", "files", "source", "versions", "plan")
+    top.only("schema_version", "files", "source", "versions", "calibration", "plan")
     return Artifact(
         folder=folder,
         plan=Plan.from_json(top.child("plan").values, f"{path}: plan"),
         files=_read_files(top),
         source=Source.read(top.child("source")),
         versions=_read_versions(top.child("versions")),
+        calibration=_read_sha256(top, "calibration") if "calibration" in top.values else None,
     )
 
 
@@ -169,6 +171,14 @@ def _check_version(top: JsonObject) -> None:
         raise UnsupportedError(
             f"{top.source}: schema_version {version}", [str(SCHEMA_VERSION)], "Update edgellm"
         )
+
+
+def _read_sha256(fields: JsonObject, key: str) -> str:
+    digits = fields.text(key)
+    if not _SHA256.fullmatch(digits):
+        where = f"{fields.path}.{key}" if fields.path else key
+        raise FormatError(fields.source, f"{where} is not 64 hexadecimal digits")
+    return digits
 
 
 def _read_files(top: JsonObject) -> tuple[FileEntry, ...]:

@@ -108,7 +108,9 @@ class Plan:
     tensors: tuple[TensorChoice, ...]
     bits_per_weight: float  # over every tensor of the model
     kv: KVPlan
-    sensitivity: str  # which mode judged the tensors: "static", or "uniform" for one format
+    sensitivity: (
+        str  # which mode judged the tensors: "static", "noise", or "uniform" for one format
+    )
     predicted_kl_divergence: float | None  # nats per token; None when nothing was estimated
     predicted_tokens_per_s: float | None  # None until a benchmark has measured this machine
 

@@ -8,12 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edgellm.artifact import MODEL_GGUF, Artifact, Source
+from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
 from edgellm.converters.gguf.ggml import Ggml, load_ggml
 from edgellm.converters.gguf.quantize import Chunks, quantized_chunks
 from edgellm.converters.gguf.tensors import output_tensors
 from edgellm.converters.gguf.writer import build_preamble, section_ends
 from edgellm.converters.resumable import ResumableFile
+from edgellm.converters.rounding.moments import calibration_digest, rounding_moments
+from edgellm.converters.rounding.rounding import GgmlRounding
 from edgellm.converters.sources import SourceFiles
 from edgellm.converters.workspace import Workspace, open_workspace
 from edgellm.errors import UsageError
@@ -31,6 +34,7 @@ def convert(
     out: Path,
     *,
     tables: Tables,
+    calibration: Calibration | None = None,
     progress: ProgressSink = ignore_progress,
     threads: int | None = None,
     overwrite: bool = False,
@@ -38,29 +42,33 @@ def convert(
     """Write the artifact folder `out`: `model.gguf` with the plan's formats, and `edgellm.json`.
 
     `out` appears complete or not at all. A conversion that was stopped goes on where it was when
-    started again with the same checkpoint, plan and versions; the bytes are the same either way.
+    started again with the same checkpoint, plan, calibration and versions; the bytes are the same
+    either way. calibration: input statistics that guide the rounding, as some formats demand.
     threads: how many quantize; None for one on each core. overwrite: replace an artifact at `out`.
     Raises InputError for a plan or checkpoint that cannot be converted, OutputError for an `out`
     that cannot be written.
     """
     ggml = load_ggml()
     workers = _thread_count(threads)
-    tensors = output_tensors(spec, plan, tables)
+    moments = rounding_moments(spec, calibration)
+    calibrated = None if calibration is None else calibration_digest(calibration)
+    tensors = output_tensors(spec, plan, tables, moments)
     sources = SourceFiles(checkpoint.files)
     preamble = build_preamble(checkpoint, spec, tensors)
     versions = _versions(ggml)
     with open_workspace(out, overwrite=overwrite) as space, sources:
-        fingerprint = _fingerprint(preamble, sources.identity, versions)
+        fingerprint = _fingerprint(preamble, sources.identity, versions, calibrated)
         ends = section_ends(preamble, tensors)
         with _open_model(space, fingerprint, ends, progress) as model:
             if model.sections == 0:
                 model.write(preamble)
                 model.end_section()
-            chunks = quantized_chunks(checkpoint, tensors[model.sections - 1 :], ggml, workers)
+            rest = tensors[model.sections - 1 :]
+            chunks = quantized_chunks(checkpoint, rest, GgmlRounding(ggml), workers, moments)
             _write_chunks(model, chunks, progress)
             entry = model.finish()
         source = Source(spec.name, spec.family, sources.entries(progress))
-        artifact = Artifact(space.out, plan, (entry,), source, versions)
+        artifact = Artifact(space.out, plan, (entry,), source, versions, calibrated)
         artifact.write_manifest(space.artifact)
         space.publish()
     return artifact
@@ -87,10 +95,12 @@ def _open_model(
     return ResumableFile(path, space.journal, fingerprint, ends, progress)
 
 
-def _fingerprint(preamble: bytes, sources: str, versions: Mapping[str, str]) -> str:
+def _fingerprint(
+    preamble: bytes, sources: str, versions: Mapping[str, str], calibrated: str | None
+) -> str:
     """Digest of all that decides the bytes; the preamble holds every tensor's format and place."""
     digest = hashlib.sha256(preamble)
-    digest.update(f"{sources} {sorted(versions.items())}".encode())
+    digest.update(f"{sources} {sorted(versions.items())} {calibrated}".encode())
     return digest.hexdigest()
 
 

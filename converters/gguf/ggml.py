@@ -83,19 +83,32 @@ class Ggml:
         """Whether quantizing without input statistics would abort the process."""
         return bool(self._library.ggml_quantize_requires_imatrix(ggml_type))
 
-    def quantize(self, rows: NDArray[np.float32], ggml_type: int) -> NDArray[np.uint8]:
+    def quantize(
+        self,
+        rows: NDArray[np.float32],
+        ggml_type: int,
+        imatrix: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.uint8]:
         """Quantize, or convert to a float type, as llama.cpp's own quantizer does.
 
         rows: [n_rows, n_columns], contiguous, n_columns a multiple of the type's block.
+        imatrix: how much a squared error counts in each column: [n_columns], contiguous.
         Returns [n_rows, bytes of one row].
         """
         n_rows, n_columns = rows.shape
         assert rows.flags.c_contiguous
         assert n_columns % self.block(ggml_type) == 0, (rows.shape, ggml_type)
-        assert not self.requires_imatrix(ggml_type), ggml_type
+        assert imatrix is not None or not self.requires_imatrix(ggml_type), ggml_type
+        assert imatrix is None or (imatrix.flags.c_contiguous and imatrix.shape == (n_columns,))
         blocks = np.empty((n_rows, self.row_bytes(ggml_type, n_columns)), dtype=np.uint8)
         written = self._library.ggml_quantize_chunk(
-            ggml_type, rows.ctypes.data, blocks.ctypes.data, 0, n_rows, n_columns, None
+            ggml_type,
+            rows.ctypes.data,
+            blocks.ctypes.data,
+            0,
+            n_rows,
+            n_columns,
+            None if imatrix is None else imatrix.ctypes.data,
         )
         assert written == blocks.nbytes, (written, blocks.nbytes)
         return blocks

@@ -1,7 +1,7 @@
 """Checkpoint rows to GGUF blocks: a few MiB at a time, on every core, in order."""
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgellm.checkpoint import Checkpoint
-from edgellm.converters.gguf.ggml import Ggml
 from edgellm.converters.gguf.tensors import OutputTensor
+from edgellm.converters.rounding.rounding import Rounding
 from edgellm.errors import FormatError, UnsupportedError
 
 F32Array = NDArray[np.float32]
@@ -42,10 +42,15 @@ Chunks = Generator[tuple[Chunk, Blocks], None, None]
 
 
 def quantized_chunks(
-    checkpoint: Checkpoint, tensors: Sequence[OutputTensor], ggml: Ggml, threads: int
+    checkpoint: Checkpoint,
+    tensors: Sequence[OutputTensor],
+    rounding: Rounding,
+    threads: int,
+    moments: Mapping[str, F32Array],
 ) -> Chunks:
     """Yield every chunk of every tensor, in order, with its bytes in the file.
 
+    moments: what guides the rounding, by the checkpoint's name of the tensor, where anything does.
     Memory stays at a few chunks per thread. Raises FormatError for a weight that is not finite,
     UnsupportedError for one too large for its format. Close the generator to stop early.
     """
@@ -53,7 +58,7 @@ def quantized_chunks(
     pending: deque[tuple[Chunk, Future[Blocks]]] = deque()
     try:
         for chunk in _chunks(tensors):
-            pending.append((chunk, pool.submit(_quantize, checkpoint, chunk, ggml)))
+            pending.append((chunk, pool.submit(_quantize, checkpoint, chunk, rounding, moments)))
             if len(pending) > 2 * threads:
                 yield _finished(*pending.popleft())
         while pending:
@@ -83,13 +88,16 @@ def _chunk_rows(tensor: OutputTensor) -> int:
     return max(1, _CHUNK_WEIGHTS // (unit * tensor.shape[1])) * unit
 
 
-def _quantize(checkpoint: Checkpoint, chunk: Chunk, ggml: Ggml) -> Blocks:
+def _quantize(
+    checkpoint: Checkpoint, chunk: Chunk, rounding: Rounding, moments: Mapping[str, F32Array]
+) -> Blocks:
     tensor = chunk.tensor
     rows = checkpoint.read_rows(tensor.source, chunk.start, chunk.stop)
     _check_values(checkpoint, chunk, rows)
     if tensor.head_rows is not None:
         rows = interleave_halves(rows, tensor.head_rows)
-    return ggml.quantize(rows.reshape(-1, tensor.shape[-1]), tensor.format.ggml_type).reshape(-1)
+    matrix = rows.reshape(-1, tensor.shape[-1])
+    return rounding.pack(matrix, tensor.format, moments.get(tensor.source)).reshape(-1)
 
 
 def _check_values(checkpoint: Checkpoint, chunk: Chunk, rows: F32Array) -> None:

@@ -1,5 +1,6 @@
 """What the tensors of a GGUF file are, and which rows of the checkpoint they come from."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,9 +37,12 @@ class OutputTensor:
         return self.shape[0]
 
 
-def output_tensors(spec: ModelSpec, plan: Plan, tables: Tables) -> tuple[OutputTensor, ...]:
+def output_tensors(
+    spec: ModelSpec, plan: Plan, tables: Tables, measured: Container[str] = ()
+) -> tuple[OutputTensor, ...]:
     """Every tensor in the order of the file.
 
+    measured: the tensors that may take a format which needs input statistics.
     Raises InputError for a plan of another model, UnsupportedError for a format that cannot hold a
     tensor.
     """
@@ -51,7 +55,7 @@ def output_tensors(spec: ModelSpec, plan: Plan, tables: Tables) -> tuple[OutputT
             names[tensor.name],
             tensor.name,
             tensor.shape,
-            _format(tensor, choices[tensor.name], tables),
+            _format(tensor, choices[tensor.name], tables, tensor.name in measured),
             _head_rows(spec, tensor.role),
         )
         for tensor in spec.tensors
@@ -70,12 +74,14 @@ def _choices(spec: ModelSpec, plan: Plan) -> dict[str, TensorChoice]:
     return choices
 
 
-def _format(tensor: TensorSpec, choice: TensorChoice, tables: Tables) -> WeightFormat:
+def _format(
+    tensor: TensorSpec, choice: TensorChoice, tables: Tables, is_measured: bool
+) -> WeightFormat:
     fmt = tables.weight_format(choice.format)
     where = f"tensor {tensor.name}"
     if not tensor.is_matrix and fmt.name != "f32":
         raise UnsupportedError(f"{where} is a vector; the plan makes it {fmt.name}", ["f32"])
-    if fmt.needs_imatrix:
+    if fmt.needs_imatrix and not is_measured:
         have = [name for name, row in tables.weight_formats.items() if not row.needs_imatrix]
         raise UnsupportedError(f"{where}: {fmt.name} needs measured input statistics", have)
     if not fmt.divides(tensor.shape[-1]):

@@ -118,28 +118,23 @@ def _solve(groups: Groups, limits: Limits) -> Counts | None:
 def _integer_program(groups: Groups, rows: list[_Row]) -> Counts | None:
     """Minimise the cost over integer counts; every group is used up, every limit holds."""
     import numpy as np
-    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    from edgellm.planner.program import Program
 
     widths = [len(menu) for menu, _ in groups]
-    sizes = [count for _, count in groups]
-    owner = np.repeat(np.arange(len(groups)), widths)
-    membership = (owner == np.arange(len(groups))[:, None]).astype(float)
     costs = np.array([c.cost - menu[-1].cost for menu, _ in groups for c in menu])
-    byte_rows = [[units for extra in row.extra for units in extra] for row in rows]
+    program = Program(
+        costs=costs * (_COST_SCALE / costs.max()),
+        owner=np.repeat(np.arange(len(groups)), widths),
+        sizes=np.array([count for _, count in groups], dtype=float),
+        weights=np.array([[u for extra in row.extra for u in extra] for row in rows], dtype=float),
+        rooms=np.array([row.room for row in rows], dtype=float),
+    )
     with stdout_discarded():  # HiGHS prints when it repairs a solution
-        result = milp(
-            costs * (_COST_SCALE / costs.max()),
-            integrality=np.ones(len(owner), dtype=np.int64),
-            bounds=Bounds(0, np.array(sizes, float)[owner]),
-            constraints=[
-                LinearConstraint(membership, sizes, sizes),
-                LinearConstraint(byte_rows, -np.inf, [row.room for row in rows]),
-            ],
-            options={"mip_rel_gap": 0.0},
-        )
-    if result.x is None:
+        solution = program.solve()
+    if solution is None:
         return None
-    found = iter(np.rint(result.x).astype(int).tolist())
+    found = iter(solution.astype(int).tolist())
     counts = [[next(found) for _ in range(width)] for width in widths]
     assert all(row.holds(counts) for row in rows), "the solver broke a limit"
     return counts

@@ -65,13 +65,21 @@ def uniform_plan(
     return planner.plan(budget, planner.menus([weight_format]), "uniform")
 
 
-def settle_plan(spec: ModelSpec, plan: Plan, tables: Tables, source: str) -> Plan:
+def settle_plan(
+    spec: ModelSpec,
+    plan: Plan,
+    tables: Tables,
+    source: str,
+    *,
+    sensitivity: Sensitivity | None = None,
+) -> Plan:
     """A plan edited by hand, with every derived figure computed anew from its choices.
 
-    source: names the plan in errors. Raises FormatError where it does not match the model.
+    source: names the plan in errors. sensitivity: as in `make_plan`.
+    Raises FormatError where it does not match the model.
     """
     try:
-        planner = _Planner.of(spec, tables, plan.engine, None, None)
+        planner = _Planner.of(spec, tables, plan.engine, sensitivity, None)
         planner.fitting.check_context(plan.kv.context)
     except UsageError as error:
         raise FormatError(source, str(error)) from error

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from edgellm.artifact import open_artifact
+from edgellm.checkpoint import open_checkpoint
 from edgellm.converters.workspace import open_workspace
 from edgellm.errors import OutputError
+from edgellm.families import read_spec
 from edgellm.files import FileStamp
 from edgellm.progress import Progress
+from tests.support.calibrations import made_up_calibration
 from tests.support.conversions import convert_folder, tiny_checkpoint
 from tests.support.faults import disk_full, fault_at
 
@@ -161,6 +164,16 @@ def test_another_plan_starts_over(checkpoint: Path, tmp_path: Path) -> None:
     whole = convert_folder(checkpoint, tmp_path / "whole", "q5_0").files
     resumed = convert_folder(checkpoint, tmp_path / "out", "q5_0").files
     assert resumed == whole
+
+
+def test_a_calibration_that_was_not_there_before_starts_over(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    interrupt(checkpoint, tmp_path / "out")
+    calibration = made_up_calibration(read_spec(open_checkpoint(checkpoint)))
+    seen: list[Progress] = []
+    convert_folder(checkpoint, tmp_path / "out", calibration=calibration, progress=seen.append)
+    assert not [step for step in seen if step.phase == "verify"]
 
 
 def test_another_checkpoint_of_the_same_shape_and_size_starts_over(

@@ -8,12 +8,14 @@ from edgellm.checkpoint import Checkpoint, open_checkpoint
 from edgellm.converters.gguf.ggml import Ggml, load_ggml
 from edgellm.converters.gguf.quantize import interleave_halves, quantized_chunks
 from edgellm.converters.gguf.tensors import OutputTensor
+from edgellm.converters.rounding.rounding import GgmlRounding
 from edgellm.errors import EdgeLLMError, FormatError, RuntimeFailure, UnsupportedError
 from edgellm.formats import WeightFormat
 from edgellm.quant_tables import load_tables
 from tests.support.checkpoints import write_checkpoint, write_weights
 
 GGML = load_ggml()
+ROUNDING = GgmlRounding(GGML)
 FORMATS = load_tables().weight_formats
 PLAIN = [fmt for fmt in FORMATS.values() if not fmt.needs_imatrix]
 
@@ -34,7 +36,7 @@ def as_format(
 
 
 def quantized(checkpoint: Checkpoint, tensor: OutputTensor, threads: int = 2) -> bytes:
-    chunks = quantized_chunks(checkpoint, [tensor], GGML, threads)
+    chunks = quantized_chunks(checkpoint, [tensor], ROUNDING, threads, {})
     return b"".join(blocks.tobytes() for _, blocks in chunks)
 
 
@@ -156,7 +158,7 @@ def test_stopping_early_ends_the_threads(tmp_path: Path, noise: NDArray[np.float
     import threading
 
     checkpoint, tensor = checkpoint_of(tmp_path, noise)
-    chunks = quantized_chunks(checkpoint, [tensor] * 50, GGML, 2)
+    chunks = quantized_chunks(checkpoint, [tensor] * 50, ROUNDING, 2, {})
     next(chunks)
     chunks.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("quantize")]

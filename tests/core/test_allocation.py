@@ -2,11 +2,13 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgellm.planner.allocation import Candidate, Limits, Menu, allocate, worthwhile
+from edgellm.planner.program import Program
 
 
 @st.composite
@@ -85,3 +87,25 @@ def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     ]
     allocate(offered, Limits(resident_bytes=sum(row[1] for row in sizes) + 1))
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_leaving_out_hopeless_candidates_does_not_change_the_least_cost(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    groups, formats, limits = 40, 8, 1 + seed % 2
+    sizes = random.integers(1, 4, groups).astype(float)
+    steps = random.integers(1, 60, (groups, formats)).cumsum(axis=1)
+    costs = random.lognormal(0, 2, (groups, 1)) * np.exp(-steps / 40)
+    weights = np.stack([steps.ravel(), (steps + random.integers(0, 9, steps.shape)).ravel()])
+    program = Program(
+        costs=costs.ravel() * (1e6 / costs.max()),
+        owner=np.repeat(np.arange(groups), formats),
+        sizes=sizes,
+        weights=weights[:limits].astype(float),
+        rooms=np.full(limits, float((sizes * steps.mean(axis=1)).sum() // 1)),
+    )
+    whole, part = program._solve_whole(), program.solve()
+    assert whole is not None
+    assert part is not None
+    assert program.costs @ part == pytest.approx(program.costs @ whole, rel=1e-9)
+    assert program._promising().sum() < groups * formats / 2

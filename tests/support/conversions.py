@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edgellm.artifact import Artifact
+from edgellm.calibration import Calibration
 from edgellm.checkpoint import open_checkpoint
 from edgellm.converters.gguf.convert import convert
 from edgellm.families import read_spec
@@ -22,6 +23,7 @@ def convert_folder(
     out: Path,
     name: str = "q8_0",
     *,
+    calibration: Calibration | None = None,
     progress: ProgressSink = ignore_progress,
     threads: int | None = 2,
     overwrite: bool = False,
@@ -35,6 +37,7 @@ def convert_folder(
         fixed_plan(spec, tables, name),
         out,
         tables=tables,
+        calibration=calibration,
         progress=progress,
         threads=threads,
         overwrite=overwrite,

@@ -15,9 +15,16 @@ _COUNT_TYPE = 43  # GGML_TYPE_COUNT: "not given"
 
 
 def llama_model_quantize(
-    source: Path, target: Path, types: Mapping[str, int], threads: int = 2
+    source: Path,
+    target: Path,
+    types: Mapping[str, int],
+    threads: int = 2,
+    imatrix: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> None:
-    """Quantize a GGUF file with llama.cpp; types: ggml type by tensor name, matrices only."""
+    """Quantize a GGUF file with llama.cpp; types: ggml type by tensor name, matrices only.
+
+    imatrix: input statistics by tensor name, where there are any.
+    """
     params = llama_cpp.llama_model_quantize_default_params()
     params.nthread = threads
     params.ftype = _Q8_0_FTYPE
@@ -29,6 +36,11 @@ def llama_model_quantize(
         override.pattern = f"^{re.escape(name)}$".encode()
         override.type = ggml_type
     params.tt_overrides = overrides
+    entries = (llama_cpp.llama_model_imatrix_data * (len(imatrix or {}) + 1))()
+    for entry, (name, moments) in zip(entries, (imatrix or {}).items(), strict=False):
+        entry.name, entry.size = name.encode(), moments.size
+        entry.data = moments.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    params.imatrix = entries if imatrix else None
     with quiet_llama_cpp():
         failed = llama_cpp.llama_model_quantize(
             str(source).encode(), str(target).encode(), ctypes.byref(params)

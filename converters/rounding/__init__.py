@@ -1,0 +1,1 @@
+"""How weights become the codes of a format, and what that costs in output error."""

@@ -1,0 +1,204 @@
+"""Measures what each format costs each tensor in output error, through the rounding itself."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgellm.calibration import Calibration
+from edgellm.checkpoint import Checkpoint
+from edgellm.converters.gguf.ggml import load_ggml
+from edgellm.converters.rounding.moments import rounding_moments
+from edgellm.converters.rounding.rounding import GgmlRounding, Rounding
+from edgellm.errors import FormatError
+from edgellm.files import output_errors, write_json
+from edgellm.formats import Tables, WeightFormat
+from edgellm.noise import ErrorTable, TensorError
+from edgellm.progress import Progress, ProgressSink, ignore_progress
+from edgellm.spec import ModelSpec, TensorSpec
+
+F32Array = NDArray[np.float32]
+
+# Matrices up to this many weights are measured whole; of larger ones, rows of about as many.
+EXACT_WEIGHTS = 1 << 18
+_LEAST_ROWS = 64
+_LARGEST_WEIGHT = 65504.0  # block formats keep their scales in float16
+_POLL_S = 0.2  # Windows hears Ctrl-C only between waits
+
+
+def measure_errors(
+    checkpoint: Checkpoint,
+    spec: ModelSpec,
+    tables: Tables,
+    calibration: Calibration,
+    *,
+    threads: int,
+    cache: Path | None = None,
+    rounding: Rounding | None = None,
+    progress: ProgressSink = ignore_progress,
+) -> ErrorTable:
+    """The error of every matrix in every plannable format that its rows can take.
+
+    Tensors of more than EXACT_WEIGHTS weights are judged by a sample of their rows, the same every
+    time. cache: folder that keeps each tensor's figures under a hash of all that they depend on.
+    rounding: ggml's when None. progress counts the float32 bytes of what is measured.
+    Raises InputError for a calibration of another model, FormatError where it meets weights that
+    are not finite or too large for block formats.
+    """
+    moments = rounding_moments(spec, calibration)
+    bench = _Bench(checkpoint, tables, rounding or GgmlRounding(load_ggml()), cache, Event())
+    if cache is not None:
+        with output_errors(cache):
+            cache.mkdir(parents=True, exist_ok=True)
+    matrices = [tensor for tensor in spec.tensors if tensor.is_matrix]
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="errors")
+    try:
+        measured = {
+            tensor: pool.submit(
+                bench.errors,
+                tensor,
+                moments.get(tensor.name),
+                calibration.input_moments.get(tensor.name),
+            )
+            for tensor in matrices
+        }
+        return _collect(measured, progress)
+    finally:
+        bench.stopped.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _collect(
+    measured: Mapping[TensorSpec, Future[Mapping[str, TensorError]]], progress: ProgressSink
+) -> ErrorTable:
+    total_bytes = sum(_sample_bytes(tensor) for tensor in measured)
+    done_bytes, table = 0, {}
+    for tensor, future in measured.items():
+        while not future.done():
+            wait((future,), timeout=_POLL_S)
+        table[tensor.name] = future.result()
+        done_bytes += _sample_bytes(tensor)
+        progress(Progress("errors", done_bytes, total_bytes, tensor.name))
+    return table
+
+
+def _sample_rows(tensor: TensorSpec) -> int:
+    rows, columns = tensor.shape
+    return min(rows, max(_LEAST_ROWS, EXACT_WEIGHTS // columns))
+
+
+def _sample_bytes(tensor: TensorSpec) -> int:
+    return _sample_rows(tensor) * tensor.shape[1] * 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What every measurement shares; `errors` runs in any thread."""
+
+    checkpoint: Checkpoint
+    tables: Tables
+    rounding: Rounding
+    cache: Path | None
+    stopped: Event
+
+    def errors(
+        self, tensor: TensorSpec, moments: F32Array | None, input_moments: F32Array | None
+    ) -> Mapping[str, TensorError]:
+        """The tensor's error by format. moments: guide the rounding; input_moments: weigh it."""
+        rows = self._sample(tensor)
+        formats = self._formats(tensor, moments)
+        path = self._cache_path(tensor, rows, moments, input_moments, formats)
+        known = _read_cached(path, formats)
+        if known is not None:
+            return known
+        found = {}
+        for fmt in formats:
+            if self.stopped.is_set():
+                raise CancelledError
+            found[fmt.name] = self._error(tensor, rows, fmt, moments, input_moments)
+        if path is not None:
+            write_json(path, {name: asdict(error) for name, error in found.items()})
+        return found
+
+    def _sample(self, tensor: TensorSpec) -> F32Array:
+        count, n_rows = _sample_rows(tensor), tensor.shape[0]
+        if count == n_rows:
+            rows = self.checkpoint.read_rows(tensor.name, 0, n_rows)
+        else:
+            seed = hashlib.sha256(tensor.name.encode()).digest()
+            random = np.random.default_rng(np.frombuffer(seed, np.uint32))
+            chosen = np.sort(random.choice(n_rows, count, replace=False)).tolist()
+            single = [self.checkpoint.read_rows(tensor.name, at, at + 1) for at in chosen]
+            rows = np.concatenate(single)
+        # NaN fails both comparisons.
+        if not (rows.min() >= -_LARGEST_WEIGHT and rows.max() <= _LARGEST_WEIGHT):
+            path = self.checkpoint.stored[tensor.name].path
+            raise FormatError(path, f"tensor {tensor.name}: expected finite weights up to 65504")
+        return rows
+
+    def _formats(self, tensor: TensorSpec, moments: F32Array | None) -> Sequence[WeightFormat]:
+        every = self.tables.weight_formats.values()
+        names = {
+            self.tables.format_for_rows(fmt.name, tensor.shape[1]).name
+            for fmt in every
+            if fmt.plannable
+        }
+        usable = (fmt for fmt in every if moments is not None or not fmt.needs_imatrix)
+        return [fmt for fmt in usable if fmt.name in names]
+
+    def _error(
+        self,
+        tensor: TensorSpec,
+        rows: F32Array,
+        fmt: WeightFormat,
+        moments: F32Array | None,
+        input_moments: F32Array | None,
+    ) -> TensorError:
+        n_rows, n_columns = rows.shape
+        blocks = self.rounding.pack(rows, fmt, moments)
+        error = load_ggml().dequantize(blocks, fmt.ggml_type, n_columns)
+        error -= rows
+        columns = np.square(error, out=error).sum(axis=0, dtype=np.float64) / n_rows
+        output = 0.0 if input_moments is None else tensor.shape[0] * float(columns @ input_moments)
+        return TensorError(output=output, row=float(columns.sum()))
+
+    def _cache_path(
+        self,
+        tensor: TensorSpec,
+        rows: F32Array,
+        moments: F32Array | None,
+        input_moments: F32Array | None,
+        formats: Sequence[WeightFormat],
+    ) -> Path | None:
+        if self.cache is None:
+            return None
+        digest = hashlib.sha256(rows.data)
+        for array in (moments, input_moments):
+            digest.update(b"none" if array is None else array.astype("<f4").tobytes())
+        names = [fmt.name for fmt in formats]
+        digest.update(repr((tensor.shape, names, self.rounding.identity)).encode())
+        return self.cache / f"{digest.hexdigest()}.json"
+
+
+def _read_cached(
+    path: Path | None, formats: Sequence[WeightFormat]
+) -> Mapping[str, TensorError] | None:
+    """What the cache holds for exactly these formats; None where it holds nothing of use."""
+    if path is None:
+        return None
+    try:
+        document = json.loads(path.read_bytes())
+        return {
+            fmt.name: TensorError(
+                float(document[fmt.name]["output"]), float(document[fmt.name]["row"])
+            )
+            for fmt in formats
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
