@@ -16,11 +16,13 @@ from edgellm.apps.cli.output import note, print_json
 from edgellm.artifact import Artifact
 from edgellm.errors import UsageError
 from edgellm.events import ContextFull, Done, EngineFallback, Event, TextDelta
+from edgellm.plan import MemoryParts
 from edgellm.runtimes import open_runtime
 from edgellm.runtimes.protocol import (
     CancelToken,
     LoadedModel,
     LoadOptions,
+    MemoryUse,
     Message,
     Prompt,
     SamplingOptions,
@@ -56,6 +58,7 @@ def answer(
     sampling: Mapping[str, Any],
     cache_dir: Path,
     *,
+    memory: str | None,
     json: bool,
     stats: bool,
 ) -> None:
@@ -68,6 +71,8 @@ def answer(
         cancelled_by_interrupt() as cancel,
         runtime.load(found.gguf, load, on_event=tell, cancel=cancel) as loaded,
     ):
+        if found.artifact is None and memory is not None:
+            check_memory(found.gguf.name, loaded.memory(), parse_size(memory))
         prompt = question.prompt(has_template=loaded.chat_template is not None)
         options = replace(loaded.default_sampling, **sampling)
         with closing(loaded.generate(prompt, options, cancel)) as events:
@@ -118,10 +123,11 @@ def load_options(
     threads: int | None = None,
     gpu_layers: int = 0,
 ) -> LoadOptions:
-    """Load as the plan says; a bare GGUF file has none and takes the defaults."""
+    """Load as the plan says; a bare GGUF file has none and takes the defaults.
+
+    Raises UsageError for a context and BudgetError for a memory that the plan exceeds.
+    """
     if artifact is None:
-        if memory is not None:
-            raise UsageError("--memory needs a plan, and a bare GGUF file has none")
         return LoadOptions(context=context, threads=threads, gpu_layers=gpu_layers)
     plan = artifact.plan
     if context is not None and context > plan.kv.context:
@@ -130,7 +136,8 @@ def load_options(
             f"tokens; convert it again with --context {context}"
         )
     if memory is not None and parse_size(memory) < plan.memory.total_bytes:
-        raise over_budget(artifact.folder.name, plan.memory, parse_size(memory))
+        step = f"convert it again with --memory {memory}"
+        raise over_budget(artifact.folder.name, plan.memory, parse_size(memory), step)
     return LoadOptions(
         context=context or plan.kv.context,
         key_format=plan.kv.key_format,
@@ -139,6 +146,21 @@ def load_options(
         threads=threads,
         gpu_layers=gpu_layers,
     )
+
+
+def check_memory(name: str, use: MemoryUse, budget_bytes: int) -> None:
+    """Raise BudgetError for a model without a plan that will take more than the budget.
+
+    The KV cache and the buffers are there but untouched, so they come on top of what is resident.
+    """
+    parts = MemoryParts(
+        weights_bytes=use.weights_bytes,
+        kv_cache_bytes=use.kv_cache_bytes,
+        compute_bytes=use.compute_bytes,
+        overhead_bytes=max(use.resident_bytes - use.weights_bytes, 0),
+    )
+    if parts.total_bytes > budget_bytes:
+        raise over_budget(name, parts, budget_bytes, "give a smaller --context or a smaller file")
 
 
 def tell(event: Event) -> None:

@@ -8,17 +8,15 @@ from typing import Annotated
 import typer
 
 from edgellm.apps.cli import options as cli
-from edgellm.apps.cli.budget import PlanningOptions, plan_for
-from edgellm.apps.cli.errors import over_budget
 from edgellm.apps.cli.output import note, print_json, terminal_progress
+from edgellm.apps.cli.planning import PlanningOptions, plan_for, saved_plan
 from edgellm.apps.cli.settings import home
 from edgellm.errors import UsageError
 from edgellm.units import format_bytes
 
-MAX_PLAN_BYTES = 32 << 20
-
 
 def command(
+    context_of_call: typer.Context,
     ckpt: cli.CheckpointArgument,
     output: Annotated[
         Path | None,
@@ -48,30 +46,21 @@ def command(
     """Convert a checkpoint under a memory budget. An interrupted conversion resumes."""
     from edgellm.apps.cli.models import open_reference, store_name
     from edgellm.apps.cli.tables import file_lines
-    from edgellm.checkpoint.json_file import read_json
     from edgellm.converters import converter_for
     from edgellm.families import read_spec
-    from edgellm.plan import Plan
-    from edgellm.planner import settle_plan
     from edgellm.quant_tables import load_tables
     from edgellm.store import Store
 
     convert = converter_for(to)
     options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
-    if plan is not None and options.given:
-        raise UsageError(f"--plan already decides; drop --{next(iter(options.given))}")
+    if plan is not None and (typed := cli.typed(context_of_call, options.given)):
+        raise UsageError(f"--plan already decides; drop --{typed[0].replace('_', '-')}")
     if output is not None and output.suffix == ".gguf":
         raise UsageError(f"OUT is a folder that will hold model.gguf; try -o {output.stem}")
     checkpoint = open_reference(ckpt, offline=offline)
     spec = read_spec(checkpoint)
     tables = load_tables()
-    if plan is None:
-        chosen = plan_for(spec, options, tables)
-    else:
-        read = Plan.from_json(read_json(plan, MAX_PLAN_BYTES), str(plan))
-        chosen = settle_plan(spec, read, tables, str(plan))
-        if not chosen.fits:
-            raise over_budget(str(plan), chosen.memory, chosen.budget_bytes)
+    chosen = saved_plan(plan, spec, tables) if plan else plan_for(spec, options, tables)
     out = output or Store(home()).path(store_name(spec.name))
     with resumable(chosen.budget_bytes), terminal_progress() as progress:
         artifact = convert(

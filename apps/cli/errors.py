@@ -30,11 +30,13 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
-def over_budget(what: str, memory: "MemoryParts", budget_bytes: int) -> BudgetError:
-    """The refusal of a plan that is already made and takes more than is allowed now."""
+def over_budget(
+    what: str, memory: "MemoryParts", budget_bytes: int, next_step: str = "plan it again"
+) -> BudgetError:
+    """The refusal of something that is made already and takes more than is allowed now."""
     return BudgetError(
         f"{what} needs {format_bytes(memory.total_bytes)}, the budget is "
-        f"{format_bytes(budget_bytes)}; plan again with --memory {budget_bytes // 2**20}MiB",
+        f"{format_bytes(budget_bytes)}; {next_step}",
         needed_bytes=memory.total_bytes,
         budget_bytes=budget_bytes,
         largest_context=0,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import typer
 
-from edgellm.apps.cli.budget import PlanningOptions, free_memory_budget
 from edgellm.apps.cli.child import edgellm_command
 from edgellm.apps.cli.output import note, terminal_progress
+from edgellm.apps.cli.planning import PlanningOptions, free_memory_budget
 from edgellm.artifact import MANIFEST, Artifact, open_artifact
 from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
 from edgellm.checkpoint import Checkpoint, open_checkpoint

@@ -1,5 +1,6 @@
 """Options that several verbs share, so that each is spelled and explained once."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,6 +67,12 @@ CheckpointArgument = Annotated[
         show_default=False,
     ),
 ]
+
+
+def typed(call: typer.Context, names: Iterable[str]) -> list[str]:
+    """Those of the options that stand on the command line, not in a variable or config.toml."""
+    sources = {name: call.get_parameter_source(name) for name in names}
+    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
 
 
 def stored_names(incomplete: str) -> list[str]:

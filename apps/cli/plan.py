@@ -1,8 +1,8 @@
 """`edgellm plan`: the best plan that fits, or what is missing."""
 
 from edgellm.apps.cli import options as cli
-from edgellm.apps.cli.budget import PlanningOptions, plan_for
 from edgellm.apps.cli.output import note, print_json
+from edgellm.apps.cli.planning import PlanningOptions, plan_for
 from edgellm.errors import BudgetError
 
 

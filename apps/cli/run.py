@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from edgellm.apps.cli import options as cli
-from edgellm.apps.cli.budget import PlanningOptions
+from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.settings import home
 
 
@@ -62,4 +62,6 @@ def command(
     found = find_loadable(model, planning, store, offline=offline, threads=threads)
     load = answer.load_options(found.artifact, memory, context, threads, gpu_layers)
     question = answer.Question(text or "", system, raw)
-    answer.answer(found, load, question, sampling, store.cache, json=json, stats=stats)
+    answer.answer(
+        found, load, question, sampling, store.cache, memory=memory, json=json, stats=stats
+    )

@@ -1,6 +1,6 @@
 """Compares the compute-buffer formula with llama.cpp's own plan of its buffers on random shapes.
 
-python -m benchmarks.memory.compute_buffers [--shapes N] [--record]
+python -m benchmarks.memory.compute_buffers [--shapes N]
 """
 
 import argparse
@@ -74,7 +74,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shapes", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--record", action="store_true", help="write benchmarks/results/")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         found = ratios(options.shapes, options.seed, Path(scratch))
@@ -82,8 +81,7 @@ def main() -> None:
     figures = {f"p{point}": float(np.percentile(found, point)) for point in points}
     figures["under_share"] = sum(ratio < 1 for ratio in found) / len(found)
     print(figures)
-    if options.record:
-        write_result("compute_buffers", {"shapes": options.shapes, "predicted_over": figures})
+    write_result("compute_buffers", {"shapes": options.shapes, "predicted_over": figures})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measures what quant_tables/engines.toml says of llama.cpp's overhead (Linux).
 
-python -m benchmarks.memory.overhead [--record]
+python -m benchmarks.memory.overhead
 """
 
 import json
@@ -110,8 +110,7 @@ def main() -> None:
             "vocab_entry_bytes": vocabulary_entry_bytes(scratch),
         }
     print(json.dumps(figures, indent=1))
-    if "--record" in sys.argv[1:]:
-        write_result("memory_overhead", figures)
+    write_result("memory_overhead", figures)
 
 
 if __name__ == "__main__":

@@ -95,8 +95,7 @@ def main() -> None:
         for case in cases(scratch):
             rows.append(measure(case, scratch))
             print(json.dumps(rows[-1], indent=1))
-    if "--record" in sys.argv[1:]:
-        write_result("memory_peak", {"runs": rows})
+    write_result("memory_peak", {"runs": rows})
 
 
 if __name__ == "__main__":

@@ -145,7 +145,6 @@ def main() -> None:
     parser.add_argument("--evaluate", type=Path, help="other text to compare with presets on")
     parser.add_argument("--checkpoint", type=Path, default=bundled_checkpoint())
     parser.add_argument("--windows", type=int, default=8)
-    parser.add_argument("--record", action="store_true", help="write benchmarks/results/")
     options = parser.parse_args()
     figures: dict[str, object] = {}
     with opened(options.checkpoint, options.text, options.windows) as bench:
@@ -156,8 +155,7 @@ def main() -> None:
     with opened(options.checkpoint, options.evaluate or options.text, options.windows) as bench:
         figures["against_presets"] = against_presets(bench)
     show(figures)
-    if options.record:
-        write_result("static_priors", figures)
+    write_result("static_priors", figures)
 
 
 def show(figures: dict[str, object]) -> None:

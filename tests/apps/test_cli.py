@@ -183,3 +183,24 @@ def test_a_plan_edited_beyond_its_budget_is_refused(
     path.write_text(json.dumps(plan))
     ran = cli("convert", checkpoint, "-o", tmp_path / "out", "--plan", path)
     assert (ran.code, "the budget is 72.00 MiB" in ran.err) == (1, True), ran.err
+
+
+def test_a_saved_plan_wins_over_settings_but_not_over_flags(
+    cli: Cli, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tmp_path / "plan.json"
+    cli("plan", checkpoint, *SMALL, "-o", plan)
+    monkeypatch.setenv("EDGELLM_MEMORY", "1MiB")
+    assert cli("convert", checkpoint, "-o", tmp_path / "out", "--plan", plan).code == 0
+    refused = cli("convert", checkpoint, "-o", tmp_path / "b", "--plan", plan, "--context", "9")
+    assert (refused.code, "drop --context" in refused.err) == (2, True)
+
+
+def test_a_bare_gguf_that_takes_too_much_is_refused(
+    cli: Cli, checkpoint: Path, tmp_path: Path
+) -> None:
+    assert cli("convert", checkpoint, "-o", tmp_path / "out", *SMALL).code == 0
+    gguf = tmp_path / "out" / "model.gguf"
+    refused = cli("run", gguf, "Hello", "--memory", "1MiB", "--max-tokens", "1")
+    assert (refused.code, "smaller --context" in refused.err) == (1, True)
+    assert cli("run", gguf, "Hello", "--memory", "8GiB", "--max-tokens", "1").code == 0

@@ -1,8 +1,10 @@
 """From planning options to a plan: sizes read, defaults filled in and said aloud."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgellm.apps.cli.errors import over_budget
 from edgellm.apps.cli.output import note
 from edgellm.errors import UsageError
 from edgellm.units import format_bytes, parse_size
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from edgellm.plan import Budget, Plan
     from edgellm.spec import ModelSpec
 
+MAX_PLAN_BYTES = 32 << 20
 RESERVE_SHARE = 0.10  # of all memory, left to the rest of the machine
 RESERVE_FLOOR_BYTES = 512 * 2**20
 
@@ -96,3 +99,20 @@ def plan_for(spec: "ModelSpec", options: PlanningOptions, tables: "Tables") -> "
     if options.format is not None:
         return uniform_plan(spec, options.format, budget, tables)
     return make_plan(spec, budget, tables)
+
+
+def saved_plan(path: Path, spec: "ModelSpec", tables: "Tables") -> "Plan":
+    """A plan read from a file, perhaps edited by hand, with its figures computed anew.
+
+    Raises InputError for a plan that is broken or another model's, BudgetError for one that its
+    edits took beyond its budget.
+    """
+    from edgellm.checkpoint.json_file import read_json
+    from edgellm.plan import Plan
+    from edgellm.planner import settle_plan
+
+    read = Plan.from_json(read_json(path, MAX_PLAN_BYTES), str(path))
+    plan = settle_plan(spec, read, tables, str(path))
+    if not plan.fits:
+        raise over_budget(str(path), plan.memory, plan.budget_bytes)
+    return plan
