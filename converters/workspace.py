@@ -132,7 +132,9 @@ def _check_target(out: Path, overwrite: bool) -> None:
     if not os.path.lexists(out):
         return
     if not overwrite:
-        raise OutputError(f"{out}: already exists; remove it, or add --overwrite if it is an artifact")
+        raise OutputError(
+            f"{out}: already exists; remove it, or add --overwrite if it is an artifact"
+        )
     if out.is_symlink():
         raise OutputError(f"{out}: is a link, so it stays; name the folder it leads to")
     try:

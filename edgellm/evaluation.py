@@ -1,7 +1,7 @@
 """How far a model strays from its reference on the same tokens: paired, in nats, in float64."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,13 +73,22 @@ class Quality:
 
 
 class Comparison:
-    """Takes the logits of two models piece by piece; keeps 24 bytes for each token."""
+    """Takes the logits of two models piece by piece and keeps 24 bytes for each position."""
 
     def __init__(self) -> None:
         self._divergence: list[F64Array] = []
         self._model_nll: list[F64Array] = []
         self._reference_nll: list[F64Array] = []
         self._same_top = 0
+
+    def add_window(
+        self, reference: Iterable[F32Array], model: Iterable[F32Array], following: Sequence[int]
+    ) -> None:
+        """Add the positions of a window, whose logits come in equal pieces; see add()."""
+        begin = 0
+        for expected, found in zip(reference, model, strict=True):
+            self.add(expected, found, following[begin : begin + len(expected)])
+            begin += len(expected)
 
     def add(self, reference: F32Array, model: F32Array, following: Sequence[int]) -> None:
         """Add some positions.
@@ -101,7 +110,7 @@ class Comparison:
             self._same_top += int((p.top == q.top).sum())
 
     def result(self) -> Quality:
-        """What the tokens so far say; at least two."""
+        """What the tokens so far say; there must be two at least."""
         divergence = np.concatenate(self._divergence)
         model, reference = np.concatenate(self._model_nll), np.concatenate(self._reference_nll)
         mean = _estimate(divergence)
@@ -120,18 +129,18 @@ class _Softmax:
     """Some rows of logits in float64, less each row's largest."""
 
     def __init__(self, logits: F32Array, whose: str) -> None:
+        if not np.isfinite(logits).all():
+            raise InputError(f"the {whose} gives logits that are not finite; its file is damaged")
         self.top = logits.argmax(axis=1)
         self.logits = logits.astype(np.float64)
         self.logits -= self.logits.max(axis=1, keepdims=True)
-        if not np.isfinite(self.logits).all():
-            raise InputError(f"the {whose} gives logits that are not finite; its file is damaged")
         self.weights = np.exp(self.logits)
         self.total = self.weights.sum(axis=1)
         self.log_total = np.log(self.total)
 
     def negative_log_likelihood(self, tokens: NDArray[np.intp]) -> F64Array:
-        chosen: F64Array = self.logits[np.arange(len(tokens)), tokens]
-        return self.log_total - chosen
+        found: F64Array = self.log_total - self.logits[np.arange(len(tokens)), tokens]
+        return found
 
 
 def _pieces(positions: int, vocabulary: int) -> Iterator[slice]:

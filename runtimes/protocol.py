@@ -78,12 +78,21 @@ class ScoringOptions:
     """How to load a model whose predictions are to be judged."""
 
     window: int  # tokens the KV cache holds
+    first: int  # position in a window from which on predictions are wanted
     key_format: str = "f16"  # rows of quant_tables/kv_formats.toml; f16 shows the weights alone
     value_format: str = "f16"
     threads: int | None = None  # None is one for each physical core
 
     def __post_init__(self) -> None:
-        _at_least(1, window=self.window, threads=self.threads)
+        _at_least(2, window=self.window)
+        _at_least(1, threads=self.threads)
+        if not 0 <= self.first < self.window - 1:
+            raise UsageError(f"first is {self.first}; expected 0 to {self.window - 2}")
+
+    @property
+    def predictions(self) -> int:
+        """Predictions of each window: the last token's is none that the window could judge."""
+        return self.window - 1 - self.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +197,10 @@ class Scorer(Protocol):
         """Token ids of plain text, without a BOS; "<s>" in it is three letters."""
         ...
 
-    def logits(self, window: Sequence[int], first: int) -> "Iterator[NDArray[np.float32]]":
-        """What the model expects after each token but the last, from position `first` on.
+    def logits(self, window: Sequence[int]) -> "Iterator[NDArray[np.float32]]":
+        """What the model expects after each token but the last, from position options.first on.
 
-        window: at most the tokens asked for at loading. Yields logits, [some positions,
+        window: as many tokens as asked for at loading. Yields logits, [some positions,
         vocabulary], each valid until the next. Raises Cancelled, RuntimeFailure.
         """
         ...

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,6 +55,49 @@ def terminal_progress() -> Iterator[ProgressSink]:
             )
 
         yield show
+
+
+@contextmanager
+def token_progress(phase: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A function to call with the tokens done since the last call, shown with the time left."""
+    if not sys.stderr.isatty():
+        yield PlainTokens(phase, total)
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description:<9}"),
+        rich.BarColumn(bar_width=None),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("tokens"),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(phase, total=total)
+        yield lambda tokens: bars.advance(task, tokens)
+
+
+class PlainTokens:
+    """Progress in tokens for logs and pipes: a line every few seconds."""
+
+    def __init__(self, phase: str, total: int) -> None:
+        self._phase = phase
+        self._total = total
+        self._done = 0
+        self._began = self._printed_at = time.monotonic()
+
+    def __call__(self, tokens: int) -> None:
+        self._done += tokens
+        now = time.monotonic()
+        if now - self._printed_at < PLAIN_INTERVAL_S:
+            return
+        self._printed_at = now
+        rate = self._done / (now - self._began)
+        note(
+            f"{self._phase}: {self._done} of {self._total} tokens, {rate:.0f} tokens/s, "
+            f"{(self._total - self._done) / rate:.0f} s left"
+        )
 
 
 class PlainProgress:

@@ -57,17 +57,17 @@ class Context:
             assert memory is not None
             llama.llama_memory_clear(memory, False)
 
-    def decode(self, tokens: Sequence[int], first: int | None = None) -> bool:
+    def decode(self, tokens: Sequence[int], wanted: range | None = None) -> bool:
         """Add at most `ubatch` tokens; False when it was cancelled.
 
-        first: the first of them whose logits are wanted; None wants the last one's. Raises
+        wanted: indices of tokens whose logits are wanted; None wants the last one's. Raises
         StatusError.
         """
         count = len(tokens)
         self._tokens[:count] = tokens
-        if first is None:
+        if wanted is None:
             return self._decode(count)
-        self._wants_logits[:count] = [index >= first for index in range(count)]
+        self._wants_logits[:count] = [index in wanted for index in range(count)]
         self._batch.logits = self._wants_logits
         try:
             return self._decode(count)

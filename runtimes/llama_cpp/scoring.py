@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Positions computed at once, each with a row of logits: 128 MiB for 128k tokens of vocabulary.
-PIECE_TOKENS = 256
+# Tokens computed at once. llama-perplexity's ubatch: another one rounds differently.
+PIECE_TOKENS = 512
 
 
 class LlamaCppScorer:
@@ -33,6 +33,7 @@ class LlamaCppScorer:
         self,
         library: Library,
         path: Path,
+        options: ScoringOptions,
         handle: llama.llama_model_p,
         context: Context,
         vocabulary: Vocabulary,
@@ -40,6 +41,7 @@ class LlamaCppScorer:
     ) -> None:
         self._library = library
         self._path = path
+        self._options = options
         self._handle: llama.llama_model_p | None = handle
         self._context = context
         self._vocabulary = vocabulary
@@ -56,13 +58,15 @@ class LlamaCppScorer:
     def tokens(self, text: str) -> list[int]:
         return self._vocabulary.tokenize(text, parse_special=False)
 
-    def logits(self, window: Sequence[int], first: int) -> "Iterator[NDArray[np.float32]]":
+    def logits(self, window: Sequence[int]) -> "Iterator[NDArray[np.float32]]":
+        assert len(window) == self._options.window
         self._context.clear()
         for start in range(0, len(window), PIECE_TOKENS):
             piece = window[start : start + PIECE_TOKENS]
             # Nothing follows the last token, so nothing is asked of it.
-            scored = range(max(first, start), min(start + len(piece), len(window) - 1))
-            self._decode(piece, len(piece) if not scored else scored.start - start)
+            end = min(len(piece), len(window) - 1 - start)
+            scored = range(max(self._options.first - start, 0), end)
+            self._decode(piece, scored)
             if scored:
                 yield self._context.logits(self.vocabulary_size, len(scored))
 
@@ -83,11 +87,11 @@ class LlamaCppScorer:
     ) -> None:
         self.close()
 
-    def _decode(self, tokens: Sequence[int], first: int) -> None:
+    def _decode(self, tokens: Sequence[int], scored: range) -> None:
         """Raises Cancelled, RuntimeFailure."""
         with self._library.failures(f"scoring with {self._path}"):
             with self._context.heeding(self._cancel):
-                done = not self._cancel.cancelled and self._context.decode(tokens, first)
+                done = not self._cancel.cancelled and self._context.decode(tokens, scored)
             if not done:
                 raise Cancelled("scoring was cancelled")
 
@@ -101,12 +105,13 @@ def open_scorer(
     on_event: EventSink,
     cancel: CancelToken,
 ) -> LlamaCppScorer:
-    """Check the file, then load it on the CPU; see edgellm.runtimes.protocol.Runtime.open_scorer."""
+    """Check the file, then load it on the CPU; see Runtime.open_scorer in runtimes/protocol.py."""
     facts = read_facts(file)
     check_tensors(file)
     if options.window > facts.trained_context:
         raise UsageError(
-            f"a window of {options.window} tokens; {file.path} knows {facts.trained_context} at most"
+            f"a window of {options.window} tokens is more than the {facts.trained_context} that "
+            f"{file.path} knows; give a smaller --window"
         )
     formats = choose_kv_formats(options.key_format, options.value_format, facts, on_gpu=False)
     rules = TextRules.from_metadata(file.metadata, str(file.path))
@@ -130,7 +135,7 @@ def open_scorer(
             context_tokens=options.window,
             ubatch=PIECE_TOKENS,
             threads=threads,
-            logits_rows=min(PIECE_TOKENS, options.window),
+            logits_rows=min(PIECE_TOKENS, options.predictions),
         )
         undo.pop_all()
-    return LlamaCppScorer(library, file.path, model, context, vocabulary, cancel)
+    return LlamaCppScorer(library, file.path, options, model, context, vocabulary, cancel)
