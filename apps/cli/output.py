@@ -1,6 +1,7 @@
 """What the command line prints: JSON and results on stdout, notes and progress on stderr."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -79,13 +80,14 @@ def token_progress(phase: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 class PlainTokens:
-    """Progress in tokens for logs and pipes: a line every few seconds."""
+    """Progress in tokens for logs and pipes: a line at first and every few seconds after that."""
 
     def __init__(self, phase: str, total: int) -> None:
         self._phase = phase
         self._total = total
         self._done = 0
-        self._began = self._printed_at = time.monotonic()
+        self._began = time.monotonic()
+        self._printed_at = -math.inf
 
     def __call__(self, tokens: int) -> None:
         self._done += tokens
@@ -93,7 +95,7 @@ class PlainTokens:
         if now - self._printed_at < PLAIN_INTERVAL_S:
             return
         self._printed_at = now
-        rate = self._done / (now - self._began)
+        rate = self._done / max(now - self._began, 1e-9)
         note(
             f"{self._phase}: {self._done} of {self._total} tokens, {rate:.0f} tokens/s, "
             f"{(self._total - self._done) / rate:.0f} s left"
