@@ -63,10 +63,12 @@ class TokenFinder:
                 start = max(reached, len(text[:start].rstrip(_WHITE)))
             if token.right_strip:
                 end = len(text) - len(text[end:].lstrip(_WHITE))
+            if start >= end:
+                continue  # the strip before it took it, and its own strip left nothing
             if reached < start:
                 yield reached, text[reached:start]
             yield start, token.id
-            # As in the library, a token that another one's strip has swallowed still counts.
+            # As in the library, a token that another one's strip has taken counts unless it strips.
             reached = end
         if reached < len(text):
             yield reached, text[reached:]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import llama_cpp.llama_cpp as llama
+from edgellm.runtimes.llama_cpp.bindings import llama
 
 REMEDY = (
     "rebuild llama-cpp-python with CFLAGS and CXXFLAGS set to "

@@ -48,7 +48,7 @@ def write_model(path: Path) -> None:
 
 def decode_batch(path: Path) -> None:
     """Raises StatusError when llama.cpp says no; dies when its AMX code is broken."""
-    import llama_cpp.llama_cpp as llama
+    from edgellm.runtimes.llama_cpp.bindings import llama
 
     load_library()
     model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())

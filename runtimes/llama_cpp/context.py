@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import llama_cpp.llama_cpp as llama
-
 from edgellm.errors import RuntimeFailure
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import ENGINE, StatusError
 from edgellm.runtimes.protocol import CancelToken
 

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from ctypes import ArgumentError, c_void_p
 from functools import cache
 
-import llama_cpp.llama_cpp as llama
-
 from edgellm.errors import RuntimeFailure
+from edgellm.runtimes.llama_cpp.bindings import llama
 
 ENGINE = "llama.cpp"
 _KEPT_LINES = 2000

@@ -4,10 +4,9 @@ import ctypes
 import os
 from pathlib import Path
 
-import llama_cpp.llama_cpp as llama
-
 from edgellm.errors import Cancelled
 from edgellm.events import LoadProgress
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import Library, StatusError
 from edgellm.runtimes.llama_cpp.preconditions import KVFormats

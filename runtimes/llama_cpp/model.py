@@ -7,13 +7,13 @@ from time import perf_counter
 from types import TracebackType
 from typing import Self
 
-import llama_cpp.llama_cpp as llama
 import psutil
 
 from edgellm.errors import InputError, UsageError
 from edgellm.events import Event
 from edgellm.runtimes.chat_template import TemplateHelper
 from edgellm.runtimes.llama_cpp.answer import Answer
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import Library
 from edgellm.runtimes.llama_cpp.sampling import sampler_chain

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-import llama_cpp.llama_cpp as llama
 import psutil
 
 from edgellm.events import EngineFallback
@@ -16,6 +15,7 @@ from edgellm.gguf_file import GGUFFile, read_gguf
 from edgellm.plan import DEFAULT_CONTEXT
 from edgellm.runtimes.chat_template import TemplateHelper
 from edgellm.runtimes.llama_cpp.amx import amx_fallback
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.logged_memory import logged_bytes

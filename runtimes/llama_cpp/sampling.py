@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import llama_cpp.llama_cpp as llama
-
 from edgellm.errors import FormatError, UsageError
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.protocol import MAX_SEED, SamplingOptions
 
 

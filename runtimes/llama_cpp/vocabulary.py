@@ -3,10 +3,9 @@
 import ctypes
 from pathlib import Path
 
-import llama_cpp.llama_cpp as llama
-
 from edgellm.errors import InputError, UnsupportedError
 from edgellm.gguf_file import GGUFFile
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.tokenizer.text_rules import SpacePrefix, TextRules
 
 _EOS_IDS = "edgellm.eos_token_ids"

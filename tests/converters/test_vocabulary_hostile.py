@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,10 +128,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Document:
 
 
 def refusal(folder: Path, error: type[InputError]) -> str:
-    started = time.perf_counter()
     with pytest.raises(error) as caught:
         vocabulary_of(folder)
-    assert time.perf_counter() - started < 2
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

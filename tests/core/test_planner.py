@@ -1,7 +1,5 @@
 """Plans of random models inside random budgets."""
 
-import time
-
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -191,13 +189,6 @@ def test_the_head_and_the_embedding_get_more_bits_than_the_middle() -> None:
 
 def test_the_same_question_has_the_same_answer() -> None:
     assert plan_in(EIGHT_B, 5 * 2**30) == plan_in(EIGHT_B, 5 * 2**30)
-
-
-def test_planning_an_8b_model_is_quick() -> None:
-    plan_in(EIGHT_B, 5 * 2**30)
-    started = time.perf_counter()
-    plan_in(EIGHT_B, 5 * 2**30)
-    assert time.perf_counter() - started < 1  # 0.1 s alone; the rest is for a busy machine
 
 
 def test_the_refusal_says_what_is_missing_on_one_line() -> None:

@@ -1,7 +1,7 @@
 """What is done to text before llama.cpp tokenizes it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken as LibraryToken
 from tokenizers import Tokenizer, models, normalizers
@@ -68,6 +68,7 @@ TEXT = st.text(alphabet="ab _<>\t\u00e9e\u0301\u00a0", max_size=30)
 FLAGS = st.fixed_dictionaries({k: st.booleans() for k in ("lstrip", "rstrip", "single_word")})
 
 
+@example(["<", " "], {"lstrip": True, "rstrip": True, "single_word": False}, "< ")
 @given(texts=st.lists(st.text("ab <", min_size=1, max_size=3), unique=True), flags=FLAGS, text=TEXT)
 def test_tokens_are_found_as_the_tokenizers_library_finds_them(
     texts: list[str], flags: dict[str, bool], text: str

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -82,12 +81,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_template_ends_in_one_line_within_three_seconds(name: str) -> None:
+def test_a_hostile_template_ends_in_one_line(name: str) -> None:
     template, expected = HOSTILE[name]
-    started = time.perf_counter()
     with pytest.raises(EdgeLLMError, match=expected) as refusal:
         prompt(template, Message("user", "hi"))
-    assert time.perf_counter() - started < 3
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 300
 
