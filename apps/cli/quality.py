@@ -62,15 +62,15 @@ class Report:
         divergence, ratio = quality.kl_divergence, quality.log_perplexity_ratio
         cache = f"KV cache {scoring.key_format}/{scoring.value_format}"
         yield f"{quality.tokens} tokens scored in windows of {scoring.window}, {cache}"
-        yield f"  KL divergence   {divergence.mean:.6f} ± {divergence.standard_error:.6f} nats"
+        yield f"  KL divergence   {divergence.mean:.4g} ± {divergence.standard_error:.2g} nats"
         yield (
-            f"                  median {divergence.median:.6f}, 99 % {divergence.p99:.6f}, "
-            f"99.9 % {divergence.p99_9:.6f}"
+            f"                  median {divergence.median:.4g}, 99 % {divergence.p99:.4g}, "
+            f"99.9 % {divergence.p99_9:.4g}"
         )
         yield f"  same top token  {100 * quality.same_top_token:.2f} %"
         perplexity = f"{quality.perplexity:.4f}, reference {quality.reference_perplexity:.4f}"
         yield f"  perplexity      {perplexity}"
-        yield f"                  log ratio {ratio.mean:.6f} ± {ratio.standard_error:.6f}"
+        yield f"                  log ratio {ratio.mean:.4g} ± {ratio.standard_error:.2g}"
 
 
 def reference_planning() -> PlanningOptions:
@@ -109,8 +109,8 @@ def compare(pair: Pair, text: str, name: str, tokens: int | None, cache_dir: Pat
         runtime.open_scorer(pair.reference, pair.reference_scoring, cancel=cancel) as reference,
     ):
         windows = shared_windows(model, reference, text, name, pair.scoring.window)
-        used = windows[: tokens and tokens // pair.scoring.window]
-        return score(model, reference, used, pair.scoring.first)
+        count = len(windows) if tokens is None else tokens // pair.scoring.window
+        return score(model, reference, windows[:count], pair.scoring.first)
 
 
 def check_memory(pair: Pair) -> None:

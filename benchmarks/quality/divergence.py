@@ -1,15 +1,13 @@
 """KL divergence of GGUF files from one reference, over windows spread evenly through a text."""
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import llama_cpp.llama_cpp as llama
 import numpy as np
 
 from edgellm.evaluation import Comparison, F32Array
 from edgellm.gguf_file import read_gguf
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer
 from edgellm.runtimes.protocol import ScoringOptions
@@ -38,13 +36,11 @@ class Reference:
                 comparison.add_window(expected, scorer.logits(window), following)
         return comparison.result().kl_divergence.mean
 
-    @contextmanager
     def _opened(
         self, path: Path, key_format: str = "f16", value_format: str = "f16"
-    ) -> Iterator[LlamaCppScorer]:
+    ) -> LlamaCppScorer:
         options = ScoringOptions(self._length, self._skip, key_format, value_format)
-        with LlamaCppRuntime().open_scorer(path, options) as scorer:
-            yield scorer
+        return LlamaCppRuntime().open_scorer(path, options)
 
 
 def quantize_preset(source: Path, target: Path, ftype: int) -> int:

@@ -6,10 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import llama_cpp.llama_cpp as llama
-
 from edgellm.errors import Cancelled, UsageError
 from edgellm.gguf_file import GGUFFile
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import Library, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
