@@ -89,10 +89,12 @@ def _context(gguf: Path, n_tokens: int, as_users_run_it: bool) -> Iterator[tuple
 
 @contextmanager
 def quiet_llama_cpp() -> Iterator[None]:
-    """Drop llama.cpp's log lines."""
+    """Drop llama.cpp's log lines, then log as before."""
     silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    before, before_data = llama_cpp.llama_log_callback(0), ctypes.c_void_p(0)
+    llama_cpp.llama_log_get(ctypes.byref(before), ctypes.byref(before_data))
     llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
     try:
         yield
     finally:
-        llama_cpp.llama_log_set(llama_cpp.llama_log_callback(0), ctypes.c_void_p(0))
+        llama_cpp.llama_log_set(before, before_data)
