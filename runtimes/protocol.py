@@ -2,14 +2,18 @@
 
 import math
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from edgellm.errors import UsageError
 from edgellm.events import Event
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EventSink = Callable[[Event], None]
 MAX_SEED = (1 << 32) - 2  # 2^32 - 1 means "any seed" to llama.cpp
@@ -67,6 +71,28 @@ class SamplingOptions:
             raise UsageError(f"seed is {self.seed}; expected at most {MAX_SEED}")
         if "" in self.stop:
             raise UsageError("a stop text is empty; leave it out")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringOptions:
+    """How to load a model whose predictions are to be judged."""
+
+    window: int  # tokens the KV cache holds
+    first: int  # position in a window from which on predictions are wanted
+    key_format: str = "f16"  # rows of quant_tables/kv_formats.toml; f16 shows the weights alone
+    value_format: str = "f16"
+    threads: int | None = None  # None is one for each physical core
+
+    def __post_init__(self) -> None:
+        _at_least(2, window=self.window)
+        _at_least(1, threads=self.threads)
+        if not 0 <= self.first < self.window - 1:
+            raise UsageError(f"first is {self.first}; expected 0 to {self.window - 2}")
+
+    @property
+    def predictions(self) -> int:
+        """Predictions of each window: the last token's is none that the window could judge."""
+        return self.window - 1 - self.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +182,41 @@ class LoadedModel(Protocol):
     ) -> None: ...
 
 
+class Scorer(Protocol):
+    """A model in memory that says how likely each token is; gives the memory back like a model."""
+
+    @property
+    def vocabulary_size(self) -> int: ...
+
+    @property
+    def bos(self) -> int | None:
+        """The token in front of every text; None for a model that wants none."""
+        ...
+
+    def tokens(self, text: str) -> list[int]:
+        """Token ids of plain text, without a BOS; "<s>" in it is three letters."""
+        ...
+
+    def logits(self, window: Sequence[int]) -> "Iterator[NDArray[np.float32]]":
+        """What the model expects after each token but the last, from position options.first on.
+
+        window: as many tokens as asked for at loading. Yields logits, [some positions,
+        vocabulary], each valid until the next. Raises Cancelled, RuntimeFailure.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
 class Runtime(Protocol):
     """An engine. Engines do not inherit from this; tests/runtimes assigns each one to it."""
 
@@ -178,6 +239,16 @@ class Runtime(Protocol):
         Raises InputError for a file it cannot use, UsageError for options the model cannot take,
         Cancelled when asked to stop, RuntimeFailure when the engine fails.
         """
+        ...
+
+    def open_scorer(
+        self,
+        path: Path,
+        options: ScoringOptions,
+        on_event: EventSink = ignore_events,
+        cancel: CancelToken | None = None,
+    ) -> Scorer:
+        """Load a model to be judged; `cancel` also ends its scoring. Raises what load() raises."""
         ...
 
 

@@ -17,6 +17,7 @@ from edgellm.apps.cli import (
     rm,
     show,
 )
+from edgellm.apps.cli import eval as eval_verb
 from edgellm.apps.cli import run as run_verb
 from edgellm.apps.cli.errors import INTERRUPTED, exit_code, one_line
 from edgellm.apps.cli.settings import option_defaults
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help starts in a third of the time
     pretty_exceptions_enable=False,
 )
-for verb in (inspect, plan, convert, run_verb, demo, doctor, ls, show, rm, config):
+for verb in (inspect, plan, convert, run_verb, eval_verb, demo, doctor, ls, show, rm, config):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 
 

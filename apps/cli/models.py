@@ -49,13 +49,27 @@ def find_loadable(
     model: str, options: PlanningOptions, store: Store, *, offline: bool, threads: int | None
 ) -> Loadable:
     """Turn MODEL into something an engine can load, converting a checkpoint on first use."""
-    path = Path(model)
-    if path.is_file() and path.suffix == ".gguf":
-        return Loadable(path, None)
-    if (path / MANIFEST).is_file() or (not path.exists() and store.has(model)):
+    if is_gguf(model):
+        return Loadable(Path(model), None)
+    if is_artifact(model, store):
         return verified(open_named_artifact(model, store), store)
     checkpoint = open_reference(model, offline=offline)
     return verified(converted(checkpoint, options, store, threads=threads), store)
+
+
+def needs_conversion(model: str, store: Store) -> bool:
+    """Whether MODEL is neither a GGUF file nor an artifact."""
+    return not is_gguf(model) and not is_artifact(model, store)
+
+
+def is_gguf(model: str) -> bool:
+    return Path(model).is_file() and Path(model).suffix == ".gguf"
+
+
+def is_artifact(model: str, store: Store) -> bool:
+    """Whether MODEL is an artifact's folder, or no path at all but a stored name."""
+    path = Path(model)
+    return (path / MANIFEST).is_file() or (not path.exists() and store.has(model))
 
 
 def verified(artifact: Artifact, store: Store) -> Loadable:

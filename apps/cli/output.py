@@ -1,9 +1,10 @@
 """What the command line prints: JSON and results on stdout, notes and progress on stderr."""
 
 import json
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,6 +56,50 @@ def terminal_progress() -> Iterator[ProgressSink]:
             )
 
         yield show
+
+
+@contextmanager
+def token_progress(phase: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A function to call with the tokens done since the last call, shown with the time left."""
+    if not sys.stderr.isatty():
+        yield PlainTokens(phase, total)
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description:<9}"),
+        rich.BarColumn(bar_width=None),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("tokens"),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(phase, total=total)
+        yield lambda tokens: bars.advance(task, tokens)
+
+
+class PlainTokens:
+    """Progress in tokens for logs and pipes: a line at first and every few seconds after that."""
+
+    def __init__(self, phase: str, total: int) -> None:
+        self._phase = phase
+        self._total = total
+        self._done = 0
+        self._began = time.monotonic()
+        self._printed_at = -math.inf
+
+    def __call__(self, tokens: int) -> None:
+        self._done += tokens
+        now = time.monotonic()
+        if now - self._printed_at < PLAIN_INTERVAL_S:
+            return
+        self._printed_at = now
+        rate = self._done / max(now - self._began, 1e-9)
+        note(
+            f"{self._phase}: {self._done} of {self._total} tokens, {rate:.0f} tokens/s, "
+            f"{(self._total - self._done) / rate:.0f} s left"
+        )
 
 
 class PlainProgress:

@@ -8,8 +8,8 @@ from typing import Any
 from edgellm.errors import FormatError
 
 HOME_VARIABLE = "EDGELLM_HOME"
-PLANNING_VERBS = ("plan", "convert", "run", "demo")
-FETCHING_VERBS = ("inspect", "plan", "convert", "run")
+PLANNING_VERBS = ("plan", "convert", "run", "eval", "demo")
+FETCHING_VERBS = ("inspect", "plan", "convert", "run", "eval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Setting:
 SETTINGS = (
     Setting("memory", str, PLANNING_VERBS, "what is free now, less a reserve"),
     Setting("context", int, PLANNING_VERBS, "4096, or less where the model has less"),
-    Setting("threads", int, ("convert", "run"), "one per physical core"),
+    Setting("threads", int, ("convert", "run", "eval"), "one per physical core"),
     Setting("offline", bool, FETCHING_VERBS, "false"),
 )
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.quality.divergence import Evaluator, F32Array, divergence, quantize_preset
+from benchmarks.quality.divergence import Reference, quantize_preset
 from benchmarks.report import write_result
 from edgellm.bundled import bundled_checkpoint
 from edgellm.checkpoint import open_checkpoint
@@ -37,7 +37,7 @@ SKIP = 64  # positions with little context say little
 
 
 class Bench:
-    """One checkpoint, its f16 reference and the reference's log probabilities."""
+    """One checkpoint and its f16 reference."""
 
     def __init__(self, folder: Path, text: str, windows: int, scratch: Path) -> None:
         self.tables = load_tables()
@@ -46,10 +46,7 @@ class Bench:
         self.scratch = scratch
         self.f16 = uniform_plan(self.spec, "f16", Budget(WINDOW), self.tables)
         self.reference_file = self.write(self.f16, "reference")
-        reference = Evaluator(self.reference_file)
-        self.windows = reference.windows(text, WINDOW, windows)
-        self.reference = reference.log_probabilities(self.windows, SKIP)
-        reference.close()
+        self.reference = Reference(self.reference_file, text, WINDOW, windows, SKIP)
 
     def write(self, plan: Plan, name: str) -> Path:
         out = self.scratch / name
@@ -57,13 +54,7 @@ class Bench:
         return out / "model.gguf"
 
     def measure(self, plan: Plan) -> float:
-        return self.measure_file(self.write(plan, "candidate"))
-
-    def measure_file(self, path: Path) -> float:
-        model = Evaluator(path)
-        found: F32Array = model.log_probabilities(self.windows, SKIP)
-        model.close()
-        return divergence(self.reference, found)
+        return self.reference.divergence(self.write(plan, "candidate"))
 
     def only(self, chosen: Callable[[TensorSpec], bool], name: str) -> Plan:
         """The f16 plan with the chosen matrices in another format."""
@@ -100,19 +91,10 @@ def layer_shares(bench: Bench, name: str = "q3_K") -> list[float]:
 
 
 def cache_divergences(bench: Bench) -> dict[str, float]:
-    model = Evaluator(bench.reference_file)
-    formats = bench.tables.kv_formats
-    found = {
-        f"{key}/{value}": divergence(
-            bench.reference,
-            model.log_probabilities(
-                bench.windows, SKIP, formats[key].ggml_type, formats[value].ggml_type
-            ),
-        )
+    return {
+        f"{key}/{value}": bench.reference.divergence(bench.reference_file, key, value)
         for key, value in KV_PAIRS
     }
-    model.close()
-    return found
 
 
 def against_presets(bench: Bench) -> dict[str, dict[str, float]]:
@@ -126,7 +108,7 @@ def against_presets(bench: Bench) -> dict[str, dict[str, float]]:
         rows[name] = {
             "preset_bytes": preset_bytes,
             "plan_bytes": sum(tensor.bytes for tensor in plan.tensors),
-            "preset_kl_divergence": bench.measure_file(target),
+            "preset_kl_divergence": bench.reference.divergence(target),
             "plan_kl_divergence": bench.measure(plan),
             "predicted_kl_divergence": plan.predicted_kl_divergence or 0.0,
         }

@@ -4,11 +4,16 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from edgellm.errors import RuntimeFailure
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import ENGINE, StatusError
 from edgellm.runtimes.protocol import CancelToken
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _ABORTED = 2
 _DECODE_STATUS = {
@@ -26,6 +31,7 @@ class Context:
         self.ubatch = ubatch
         self._native = threading.Lock()  # held inside llama.cpp, so that close() can wait
         self._tokens = (llama.llama_token * ubatch)()
+        self._wants_logits = (ctypes.c_int8 * ubatch)()
         self._batch = llama.llama_batch_get_one(self._tokens, ubatch)
         self._stop_flag = ctypes.create_string_buffer(2)
         self._abort = _flag_reader()
@@ -50,15 +56,33 @@ class Context:
             assert memory is not None
             llama.llama_memory_clear(memory, False)
 
-    def decode(self, tokens: Sequence[int]) -> bool:
-        """Add at most `ubatch` tokens; False when it was cancelled. Raises StatusError."""
+    def decode(self, tokens: Sequence[int], wanted: range | None = None) -> bool:
+        """Add at most `ubatch` tokens; False when it was cancelled.
+
+        wanted: indices of tokens whose logits are wanted; None wants the last one's. Raises
+        StatusError.
+        """
         count = len(tokens)
         self._tokens[:count] = tokens
-        return self._decode(count)
+        if wanted is None:
+            return self._decode(count)
+        self._wants_logits[:count] = [index in wanted for index in range(count)]
+        self._batch.logits = self._wants_logits
+        try:
+            return self._decode(count)
+        finally:
+            self._batch.logits = None
 
     def decode_one(self, token: int) -> bool:
         self._tokens[0] = token
         return self._decode(1)
+
+    def logits(self, n_vocab: int, rows: int) -> "NDArray[np.float32]":
+        """The logits of the last batch, [rows, n_vocab]: llama.cpp's, valid until the next one."""
+        import numpy as np
+
+        with self._native:
+            return np.ctypeslib.as_array(llama.llama_get_logits(self.handle), (rows, n_vocab))
 
     def sample(self, chain: int) -> int:
         """A token from the logits of the last one added."""

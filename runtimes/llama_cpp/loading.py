@@ -59,13 +59,17 @@ def make_context(
     context_tokens: int,
     ubatch: int,
     threads: int,
+    logits_rows: int = 1,
 ) -> Context:
-    """Raises RuntimeFailure, most likely for want of memory."""
+    """Raises RuntimeFailure, most likely for want of memory.
+
+    logits_rows: tokens of a ubatch whose logits are read; a row for each of them would be the
+    largest buffer.
+    """
     params = llama.llama_context_default_params()
     params.n_ctx = context_tokens
     params.n_batch = params.n_ubatch = min(ubatch, context_tokens)
-    # Only the last token's logits are read; a row for each of a ubatch would be the largest buffer.
-    params.n_outputs_max = 1
+    params.n_outputs_max = logits_rows
     params.n_threads = params.n_threads_batch = threads
     params.type_k, params.type_v = formats.key.ggml_type, formats.value.ggml_type
     params.flash_attn_type = (

@@ -28,12 +28,14 @@ from edgellm.runtimes.llama_cpp.preconditions import (
     read_facts,
 )
 from edgellm.runtimes.llama_cpp.sampling import recommended_sampling
+from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.protocol import (
     CancelToken,
     EventSink,
     LoadOptions,
     SamplingOptions,
+    ScoringOptions,
     ignore_events,
 )
 from edgellm.tokenizer.text_rules import TextRules
@@ -123,6 +125,24 @@ class LlamaCppRuntime:
             load_s=perf_counter() - started,
         )
         return LlamaCppModel(library, model, context, vocabulary, helper, loaded)
+
+    def open_scorer(
+        self,
+        path: Path,
+        options: ScoringOptions,
+        on_event: EventSink = ignore_events,
+        cancel: CancelToken | None = None,
+    ) -> LlamaCppScorer:
+        """See edgellm.runtimes.protocol.Runtime.open_scorer."""
+        file = read_gguf(path)
+        return open_scorer(
+            file,
+            options,
+            threads=options.threads or useful_threads(sum(t.bytes for t in file.tensors)),
+            extra_buffers=self._extra_buffers(on_event),
+            on_event=on_event,
+            cancel=cancel or CancelToken(),
+        )
 
     def _settle(self, file: GGUFFile, options: LoadOptions, on_event: EventSink) -> _Settings:
         facts = read_facts(file)

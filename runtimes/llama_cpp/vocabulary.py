@@ -62,11 +62,16 @@ class Vocabulary:
             text, parse_special, lambda part: self._tokenize(part.encode(), False)
         )
 
+    @property
+    def begin(self) -> int | None:
+        """The BOS of a model that wants one in front of its text."""
+        return self.bos if self._adds_bos else None
+
     def prompt_tokens(self, text: str) -> list[int]:
         """Token ids of a whole prompt: exactly one BOS in front where the model wants one."""
         tokens = self.tokenize(text, parse_special=True)
-        if self._adds_bos and self.bos is not None and tokens[:1] != [self.bos]:
-            return [self.bos, *tokens]
+        if self.begin is not None and tokens[:1] != [self.begin]:
+            return [self.begin, *tokens]
         return tokens
 
     def is_end(self, token: int) -> bool:

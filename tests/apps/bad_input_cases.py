@@ -11,7 +11,7 @@ from tests.support.checkpoints import (
     write_checkpoint,
     write_raw_safetensors,
 )
-from tests.support.gguf import Handmade, array, pair, strings, tensor, u32
+from tests.support.gguf import Handmade, TinyLlama, array, pair, strings, tensor, u32
 
 Build = Callable[[Path], list[str]]
 INPUT, USAGE, NO = 3, 2, 1
@@ -183,6 +183,19 @@ def long_prompt(folder: Path) -> list[str]:
     return ["run", model, "word " * 5000, "--memory", "1GiB", "--context", "256", "--raw"]
 
 
+def evaluate(text: bytes, *options: str, reference: bytes | None = None) -> Build:
+    """Two GGUF files to compare on a text; the reference's bytes may be something else."""
+
+    def build(folder: Path) -> list[str]:
+        model = TinyLlama().write(folder / "model.gguf")
+        (folder / "reference.gguf").write_bytes(reference or model.read_bytes())
+        (folder / "text.txt").write_bytes(text)
+        files = ["--reference", str(folder / "reference.gguf"), "--text", str(folder / "text.txt")]
+        return ["eval", str(model), *files, *options]
+
+    return build
+
+
 HUGE = 2**63
 NAMES = list(random_tensors("llama", model_config("llama"), 0))
 OVERLAP = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}'  # noqa: E501
@@ -301,6 +314,30 @@ CASES: dict[str, tuple[Build, int]] = {
     "an artifact that points outside": (unsafe_manifest, INPUT),
     "a plan that is not one": (plan_of_another_model, INPUT),
     "a prompt longer than the context": (long_prompt, INPUT),
+    # comparisons
+    "no text": (arguments("eval", "novelist-7m", "--reference", "a", "--text", "HERE/no"), INPUT),
+    "a folder as text": (
+        arguments("eval", "novelist-7m", "--reference", "a", "--text", "HERE"),
+        INPUT,
+    ),
+    "a text that is not UTF-8": (evaluate(b"caf\xe9"), INPUT),
+    "an empty text": (evaluate(b""), INPUT),
+    "a text shorter than a window": (evaluate(b"Once upon a time"), INPUT),
+    "a reference that is no model": (evaluate(b"Once", reference=b"GGUF"), INPUT),
+    "a comparison without a reference": (
+        arguments("eval", "novelist-7m", "--text", "HERE/text"),
+        USAGE,
+    ),
+    "a window of three tokens": (evaluate(b"Once", "--window", "3"), USAGE),
+    "a window longer than the model knows": (evaluate(b"Once", "--window", "513"), USAGE),
+    "less text than one window": (evaluate(b"Once", "--tokens", "511"), USAGE),
+    "an unknown cache format": (evaluate(b"Once", "--value-format", "q9_9"), USAGE),
+    "a comparison within too small a budget": (
+        arguments(
+            "eval", "CKPT", "--reference", "CKPT", "--text", "CKPT/config.json", "--memory", "1MiB"
+        ),
+        NO,
+    ),
     # command lines
     "an unknown verb": (arguments("conver"), USAGE),
     "an unknown option": (arguments("plan", "CKPT", "--memry", "1GiB"), USAGE),

@@ -17,7 +17,19 @@ PLAN_KEYS = {"fits", "engine", "budget_bytes", "memory", "weights", "kv", "predi
 
 def test_help_lists_every_verb(cli: Cli) -> None:
     shown = cli("--help").out
-    verbs = ("inspect", "plan", "convert", "run", "demo", "doctor", "ls", "show", "rm", "config")
+    verbs = (
+        "inspect",
+        "plan",
+        "convert",
+        "run",
+        "eval",
+        "demo",
+        "doctor",
+        "ls",
+        "show",
+        "rm",
+        "config",
+    )
     assert all(f"  {verb} " in shown for verb in verbs)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkpoints import write_checkpoint
+from tests.support.gguf import TinyLlama
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 ENDLESS = ("--raw", "--temperature", "0", "--context", "2048", "--memory", "1GiB")
@@ -49,6 +50,22 @@ def test_an_interrupted_answer_keeps_its_text_and_exits_130(home: Path) -> None:
     assert run.returncode in (0, 130)  # 0 where the answer ended before the signal came
     assert first + out
     assert b"Traceback" not in err
+
+
+def test_an_interrupted_comparison_exits_130_with_one_line(home: Path, tmp_path: Path) -> None:
+    model = TinyLlama().write(tmp_path / "model.gguf")
+    text = tmp_path / "text.txt"
+    text.write_text("All work and no play makes Jack a dull boy.\n" * 50_000)
+    run = start(home, "eval", str(model), "--reference", str(model), "--text", str(text))
+    assert run.stderr is not None
+    assert b" s left" in run.stderr.readline()
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=BUSY_S)
+    assert run.returncode == 130
+    assert [line for line in err.splitlines() if not line.startswith(b"evaluate: ")] == [
+        b"edgellm: scoring was cancelled"
+    ]
+    assert out == b""
 
 
 def test_an_interrupted_conversion_resumes_to_the_same_bytes(

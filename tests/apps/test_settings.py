@@ -22,6 +22,7 @@ def test_a_value_in_the_file_becomes_the_default_of_every_verb_that_takes_it(hom
     (home / "config.toml").write_text('memory = "4GiB"\noffline = true\n')
     defaults = option_defaults()
     assert defaults["plan"] == {"memory": "4GiB", "offline": True}
+    assert defaults["eval"] == defaults["plan"]
     assert defaults["inspect"] == {"offline": True}
 
 

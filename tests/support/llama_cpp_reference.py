@@ -10,6 +10,8 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from edgellm.runtimes.llama_cpp.amx import amx_fallback
+
 _Q8_0_FTYPE = 7  # only overridden, yet overrides are ignored unless the base type is quantized
 _COUNT_TYPE = 43  # GGML_TYPE_COUNT: "not given"
 
@@ -48,9 +50,15 @@ def llama_model_quantize(
     assert not failed, f"llama_model_quantize returned {failed}"
 
 
-def llama_cpp_logits(gguf: Path, tokens: list[int]) -> NDArray[np.float32]:
-    """Logits at every position: [len(tokens), vocabulary]; f32 KV cache, no flash attention."""
-    with quiet_llama_cpp(), _context(gguf, len(tokens)) as (model, context):
+def llama_cpp_logits(
+    gguf: Path, tokens: list[int], *, as_users_run_it: bool = False
+) -> NDArray[np.float32]:
+    """Logits at every position: [len(tokens), vocabulary].
+
+    f32 KV cache, no flash attention, weights as they lie in the file; as_users_run_it: f16 KV
+    cache, flash attention, weights rearranged where that works here.
+    """
+    with quiet_llama_cpp(), _context(gguf, len(tokens), as_users_run_it) as (model, context):
         batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
         try:
             batch.n_tokens = len(tokens)
@@ -69,17 +77,19 @@ def llama_cpp_logits(gguf: Path, tokens: list[int]) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _context(gguf: Path, n_tokens: int) -> Iterator[tuple[int, int]]:
+def _context(gguf: Path, n_tokens: int, as_users_run_it: bool) -> Iterator[tuple[int, int]]:
     model_params = llama_cpp.llama_model_default_params()
     model_params.n_gpu_layers = 0
-    model_params.use_extra_bufts = False  # AMX builds of old compilers crash
+    # AMX builds of old compilers crash.
+    model_params.use_extra_bufts = as_users_run_it and amx_fallback(None) is None
     model = llama_cpp.llama_model_load_from_file(str(gguf).encode(), model_params)
     assert model, f"llama.cpp does not load {gguf}"
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = n_tokens
     params.n_threads = params.n_threads_batch = 2
-    params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
-    params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if not as_users_run_it:
+        params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+        params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
     context = llama_cpp.llama_init_from_model(model, params)
     assert context
     try:
@@ -91,10 +101,12 @@ def _context(gguf: Path, n_tokens: int) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def quiet_llama_cpp() -> Iterator[None]:
-    """Drop llama.cpp's log lines."""
+    """Drop llama.cpp's log lines, then log as before."""
     silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    before, before_data = llama_cpp.llama_log_callback(0), ctypes.c_void_p(0)
+    llama_cpp.llama_log_get(ctypes.byref(before), ctypes.byref(before_data))
     llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
     try:
         yield
     finally:
-        llama_cpp.llama_log_set(llama_cpp.llama_log_callback(0), ctypes.c_void_p(0))
+        llama_cpp.llama_log_set(before, before_data)

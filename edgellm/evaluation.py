@@ -1,0 +1,158 @@
+"""How far a model strays from its reference on the same tokens: paired, in nats, in float64."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgellm.errors import InputError
+
+F32Array = NDArray[np.float32]
+F64Array = NDArray[np.float64]
+
+# Logits of one model that are float64 at once: 8 MiB, whatever the vocabulary.
+_PIECE_LOGITS = 1 << 20
+_LARGEST_LOG = math.log(np.finfo(np.float64).max)
+
+
+def first_scored(window_tokens: int) -> int:
+    """The first position of a window whose prediction counts: those before it have little context.
+
+    Positions first_scored to window_tokens - 2 predict the tokens that follow each of them.
+    """
+    return window_tokens // 2
+
+
+def cut_windows(tokens: Sequence[int], length: int, bos: int | None) -> list[list[int]]:
+    """Cut a text as llama-perplexity does; what is left over at the end is not used.
+
+    tokens: of the whole text, without a BOS. bos: None for a model that wants none. The text with
+    its BOS is cut every `length` tokens, then BOS replaces the first token of each window.
+    """
+    begin = [] if bos is None else [bos]
+    text = [*begin, *tokens]
+    starts = range(0, len(text) - length + 1, length)
+    return [begin + text[start + len(begin) : start + length] for start in starts]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over tokens."""
+
+    mean: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """KL(reference || model) over tokens, in nats; quantiles are exact, between ranks linear."""
+
+    mean: float
+    standard_error: float
+    median: float
+    p99: float
+    p99_9: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A model beside its reference on the same tokens."""
+
+    perplexity: float
+    reference_perplexity: float
+    log_perplexity_ratio: Estimate  # of model to reference, paired token by token
+    kl_divergence: Divergence
+    same_top_token: float  # share of positions, 0 to 1
+    tokens: int  # scored
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Comparison:
+    """Takes the logits of two models piece by piece and keeps 24 bytes for each position."""
+
+    def __init__(self) -> None:
+        self._divergence: list[F64Array] = []
+        self._model_nll: list[F64Array] = []
+        self._reference_nll: list[F64Array] = []
+        self._same_top = 0
+
+    def add_window(
+        self, reference: Iterable[F32Array], model: Iterable[F32Array], following: Sequence[int]
+    ) -> None:
+        """Add the positions of a window, whose logits come in equal pieces; see add()."""
+        begin = 0
+        for expected, found in zip(reference, model, strict=True):
+            self.add(expected, found, following[begin : begin + len(expected)])
+            begin += len(expected)
+
+    def add(self, reference: F32Array, model: F32Array, following: Sequence[int]) -> None:
+        """Add some positions.
+
+        reference, model: logits, [positions, vocabulary]. following: the token that the text has
+        after each position. Raises InputError for logits that are not finite.
+        """
+        assert reference.shape == model.shape
+        assert len(reference) == len(following)
+        tokens = np.asarray(following, np.intp)
+        for rows in _pieces(*reference.shape):
+            p = _Softmax(reference[rows], "reference")
+            q = _Softmax(model[rows], "model")
+            # The models' log normalizers are the same for every token of a row, and p sums to 1.
+            crossed = np.einsum("ij,ij->i", p.weights, p.logits - q.logits) / p.total
+            self._divergence.append(crossed - p.log_total + q.log_total)
+            self._reference_nll.append(p.negative_log_likelihood(tokens[rows]))
+            self._model_nll.append(q.negative_log_likelihood(tokens[rows]))
+            self._same_top += int((p.top == q.top).sum())
+
+    def result(self) -> Quality:
+        """What the tokens so far say; there must be two at least."""
+        divergence = np.concatenate(self._divergence)
+        model, reference = np.concatenate(self._model_nll), np.concatenate(self._reference_nll)
+        mean = _estimate(divergence)
+        median, p99, p99_9 = np.quantile(divergence, (0.5, 0.99, 0.999)).tolist()
+        return Quality(
+            perplexity=_perplexity(model),
+            reference_perplexity=_perplexity(reference),
+            log_perplexity_ratio=_estimate(model - reference),
+            kl_divergence=Divergence(mean.mean, mean.standard_error, median, p99, p99_9),
+            same_top_token=self._same_top / len(divergence),
+            tokens=len(divergence),
+        )
+
+
+class _Softmax:
+    """Some rows of logits in float64, less each row's largest."""
+
+    def __init__(self, logits: F32Array, whose: str) -> None:
+        if not np.isfinite(logits).all():
+            raise InputError(f"the {whose} gives logits that are not finite; its file is damaged")
+        self.top = logits.argmax(axis=1)
+        self.logits = logits.astype(np.float64)
+        self.logits -= self.logits.max(axis=1, keepdims=True)
+        self.weights = np.exp(self.logits)
+        self.total = self.weights.sum(axis=1)
+        self.log_total = np.log(self.total)
+
+    def negative_log_likelihood(self, tokens: NDArray[np.intp]) -> F64Array:
+        found: F64Array = self.log_total - self.logits[np.arange(len(tokens)), tokens]
+        return found
+
+
+def _pieces(positions: int, vocabulary: int) -> Iterator[slice]:
+    step = max(1, _PIECE_LOGITS // vocabulary)
+    return (slice(start, start + step) for start in range(0, positions, step))
+
+
+def _estimate(values: F64Array) -> Estimate:
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    return Estimate(float(values.mean()), float(error))
+
+
+def _perplexity(nll: F64Array) -> float:
+    """exp of the mean; a model so bad that no float holds that gets the largest float."""
+    return math.exp(min(float(nll.mean()), _LARGEST_LOG))
