@@ -1,7 +1,6 @@
 """A checkpoint and a plan become an artifact that llama.cpp runs."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
@@ -15,8 +14,8 @@ from edgellm.converters.gguf.tensors import output_tensors
 from edgellm.converters.gguf.writer import build_preamble, section_ends
 from edgellm.converters.resumable import ResumableFile
 from edgellm.converters.sources import SourceFiles
+from edgellm.converters.threads import thread_count
 from edgellm.converters.workspace import Workspace, open_workspace
-from edgellm.errors import UsageError
 from edgellm.files import output_errors, require_space
 from edgellm.formats import Tables
 from edgellm.plan import Plan
@@ -44,7 +43,7 @@ def convert(
     that cannot be written.
     """
     ggml = load_ggml()
-    workers = _thread_count(threads)
+    workers = thread_count(threads)
     tensors = output_tensors(spec, plan, tables)
     sources = SourceFiles(checkpoint.files)
     preamble = build_preamble(checkpoint, spec, tensors)
@@ -97,14 +96,3 @@ def _fingerprint(preamble: bytes, sources: str, versions: Mapping[str, str]) -> 
 def _versions(ggml: Ggml) -> Mapping[str, str]:
     packages = {name: version(name) for name in ("edgellm", "gguf", "llama-cpp-python")}
     return {**packages, "ggml": ggml.version}
-
-
-def _thread_count(threads: int | None) -> int:
-    if threads is None:
-        # Containers and batch systems pin a process to fewer cores than the machine has.
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
-    if threads < 1:
-        raise UsageError(f"threads is {threads}; expected at least 1")
-    return threads
