@@ -1,7 +1,8 @@
 """Run a text through a GGUF file and learn what each matrix sees and how much its errors cost.
 
 Memory beside the mapped weights: about 4.5 KiB for each entry of the vocabulary (logits and
-probabilities of one window), a few copies of one window's widest activation, one sum per channel.
+probabilities of one window), the widest matrix once in float32, a few copies of one window's
+widest activation, one sum per channel.
 """
 
 import hashlib

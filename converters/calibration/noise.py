@@ -19,10 +19,10 @@ _ROWS = 16  # positions compared at a time, in float64
 
 
 class OutputNoise:
-    """Adds Gaussian noise to the outputs of one site, like the error that rounding would make.
+    """Adds the outputs of a Gaussian matrix to those of one site, as rounded weights would.
 
-    A token's noise is as large as its inputs are (its row, for a lookup): a rounded weight errs in
-    proportion, and the few tokens with huge activations would drown all others otherwise.
+    Errors of alike tokens are alike then, and attention does not average them away, as it does
+    with independent noise (which underrates V by half). A lookup's noise follows its rows' lengths.
     """
 
     def __init__(self, site: Site, window: int, level: float = LEVEL) -> None:
@@ -38,11 +38,17 @@ class OutputNoise:
 
     def see(self, node: Node) -> None:
         outputs = node.outputs()
-        noise = self._random.standard_normal(outputs.shape, dtype=np.float32)
-        source = outputs if self._site.is_lookup else node.inputs()
-        noise *= self._level * _root_mean_square(outputs) * _relative_norms(source)[:, None]
+        if self._site.is_lookup:
+            noise = _lengths(outputs)[:, None] * self._gaussian(outputs.shape)
+        else:
+            inputs = node.inputs()
+            noise = inputs @ self._gaussian((inputs.shape[1], outputs.shape[1]))
+        noise *= self._level * _root_mean_square(outputs) / (_root_mean_square(noise) or 1)
         self.power = float(np.einsum("tc,tc->", noise, noise, dtype=np.float64)) / len(noise)
         outputs += noise
+
+    def _gaussian(self, shape: tuple[int, ...]) -> F32Array:
+        return self._random.standard_normal(shape, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +101,9 @@ def _root_mean_square(values: F32Array) -> np.float32:
     return np.float32(np.sqrt(np.einsum("tc,tc->", values, values, dtype=np.float64) / values.size))
 
 
-def _relative_norms(rows: F32Array) -> F32Array:
-    """Length of each row over the root mean square of all lengths; ones when all are zero."""
-    squares = np.einsum("tc,tc->t", rows, rows, dtype=np.float64)
-    mean = squares.mean()
-    relative: F32Array = np.sqrt(squares / mean if mean else squares + 1).astype(np.float32)
-    return relative
+def _lengths(rows: F32Array) -> F32Array:
+    squares: F64Array = np.einsum("tc,tc->t", rows, rows, dtype=np.float64)
+    return np.sqrt(squares).astype(np.float32)
 
 
 def _row_blocks(rows: F32Array) -> list[slice]:
