@@ -1,4 +1,4 @@
-"""The checkpoint that ships with the package, so that a first run needs no network."""
+"""What ships with the package, so that a first run needs no network: a model and a text."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -8,4 +8,13 @@ BUNDLED_NAME = "novelist-7m"
 
 def bundled_checkpoint() -> Path:
     """Folder of novelist-7m: 7.3 M parameters, trained on public-domain novels; Apache-2.0."""
-    return Path(str(files("edgellm"))) / "data" / BUNDLED_NAME
+    return _data() / BUNDLED_NAME
+
+
+def bundled_calibration_text() -> str:
+    """Prose, dialogue, code and several languages, written for this project; Apache-2.0."""
+    return (_data() / "calibration.txt").read_text(encoding="utf-8")
+
+
+def _data() -> Path:
+    return Path(str(files("edgellm"))) / "data"

@@ -1,7 +1,6 @@
 """A checkpoint and a plan become an artifact that llama.cpp runs."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
@@ -18,8 +17,8 @@ from edgellm.converters.resumable import ResumableFile
 from edgellm.converters.rounding.moments import calibration_digest, rounding_moments
 from edgellm.converters.rounding.rounding import GgmlRounding
 from edgellm.converters.sources import SourceFiles
+from edgellm.converters.threads import thread_count
 from edgellm.converters.workspace import Workspace, open_workspace
-from edgellm.errors import UsageError
 from edgellm.files import output_errors, require_space
 from edgellm.formats import Tables
 from edgellm.plan import Plan
@@ -49,7 +48,7 @@ def convert(
     that cannot be written.
     """
     ggml = load_ggml()
-    workers = _thread_count(threads)
+    workers = thread_count(threads)
     moments = rounding_moments(spec, calibration)
     calibrated = None if calibration is None else calibration_digest(calibration)
     tensors = output_tensors(spec, plan, tables, moments)
@@ -107,14 +106,3 @@ def _fingerprint(
 def _versions(ggml: Ggml) -> Mapping[str, str]:
     packages = {name: version(name) for name in ("edgellm", "gguf", "llama-cpp-python")}
     return {**packages, "ggml": ggml.version}
-
-
-def _thread_count(threads: int | None) -> int:
-    if threads is None:
-        # Containers and batch systems pin a process to fewer cores than the machine has.
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
-    if threads < 1:
-        raise UsageError(f"threads is {threads}; expected at least 1")
-    return threads

@@ -128,10 +128,15 @@ class Ggml:
 @cache
 def load_ggml() -> Ggml:
     """The library of the installed llama-cpp-python. Raises RuntimeFailure when there is none."""
+    return Ggml(library_path())
+
+
+def library_path() -> Path:
+    """Where the installed llama-cpp-python keeps libggml-base. Raises RuntimeFailure."""
     package = find_spec("llama_cpp")
     if package is None or not package.submodule_search_locations:
         raise RuntimeFailure(
             "llama.cpp", "llama-cpp-python is not installed; pip install llama-cpp-python"
         )
     name = _LIBRARY_NAMES.get(sys.platform, "libggml-base.so")
-    return Ggml(Path(package.submodule_search_locations[0]) / "lib" / name)
+    return Path(package.submodule_search_locations[0]) / "lib" / name

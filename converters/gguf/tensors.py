@@ -49,7 +49,7 @@ def output_tensors(
     if plan.engine != _ENGINE:
         raise InputError(f"the plan is for {plan.engine}; a GGUF file takes one for {_ENGINE}")
     choices = _choices(spec, plan)
-    names = _gguf_names(spec)
+    names = gguf_names(spec)
     return tuple(
         OutputTensor(
             names[tensor.name],
@@ -105,7 +105,7 @@ def _head_rows(spec: ModelSpec, role: Role) -> int | None:
     return spec.head_dim if interleaved else None
 
 
-def _gguf_names(spec: ModelSpec) -> dict[str, str]:
+def gguf_names(spec: ModelSpec) -> dict[str, str]:
     """llama.cpp's name of each tensor, by the checkpoint's."""
     architecture = FAMILIES[spec.family].gguf_architecture
     arch = next(arch for arch, name in MODEL_ARCH_NAMES.items() if name == architecture)

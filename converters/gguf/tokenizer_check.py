@@ -5,20 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from edgellm.checkpoint import Checkpoint
 from edgellm.checkpoint.json_file import show
+from edgellm.converters.bindings import llama
 from edgellm.converters.gguf.vocabulary import Vocabulary, write_vocabulary_file
 from edgellm.errors import FormatError, RuntimeFailure, UnsupportedError
-from edgellm.lone_import import import_alone
 from edgellm.tokenizer import used_tokenizer
 from edgellm.tokenizer.text_rules import TextRules
-
-if TYPE_CHECKING:
-    import llama_cpp.llama_cpp as llama
-else:
-    llama = import_alone("llama_cpp.llama_cpp")
 
 _SPACE_PREFIX = b"tokenizer.ggml.add_space_prefix"
 _SAMPLED_LINES = 48

@@ -1,0 +1,209 @@
+"""Run a text through a GGUF file and learn what each matrix sees and how much its errors cost.
+
+Memory beside the mapped weights: about 4.5 KiB for each entry of the vocabulary (logits and
+probabilities of one window), the widest matrix once in float32, a few copies of one window's
+widest activation, one sum per channel.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from edgellm.calibration import Calibration
+from edgellm.converters.calibration.engine import Engine
+from edgellm.converters.calibration.moments import F64Array, InputSquares
+from edgellm.converters.calibration.noise import LEVEL, SKIPPED, OutputNoise, Reference
+from edgellm.converters.calibration.sites import Site, find_sites
+from edgellm.converters.calibration.state import State, StateFile
+from edgellm.converters.threads import thread_count
+from edgellm.errors import InputError, UsageError
+from edgellm.files import sha256_of
+from edgellm.progress import Progress, ProgressSink, ignore_progress
+from edgellm.spec import ModelSpec
+
+DEFAULT_TOKENS = 32_768
+WINDOW_TOKENS = 256
+MIN_WINDOWS = 4  # noise of one site is tried on so many windows at least
+MAX_WINDOWS = 16  # and at most, however uncertain its gain still is
+_RELATIVE_ERROR = 0.1  # standard error of a gain that is good enough
+_SAVED_EVERY = 16  # windows observed between two saves
+_SETTINGS = (version("llama-cpp-python"), WINDOW_TOKENS, MAX_WINDOWS, MIN_WINDOWS, LEVEL, SKIPPED)
+
+Windows = Sequence[Sequence[int]]
+
+
+def calibrate(
+    gguf: Path,
+    spec: ModelSpec,
+    text: str,
+    *,
+    tokens: int = DEFAULT_TOKENS,
+    cache: Path | None = None,
+    threads: int | None = None,
+    progress: ProgressSink = ignore_progress,
+) -> Calibration:
+    """Observe the inputs of every matrix, then disturb the outputs of each alone.
+
+    gguf: the whole model in f32, f16, bf16 or q8_0, as converted from the checkpoint of `spec`.
+    tokens: how many of the text to observe; a shorter text is used whole. cache: folder where
+    findings are kept, so that an interrupted calibration goes on and a finished one costs a hash.
+    progress: bytes of weights run through. Equal arguments give equal results.
+    Raises UsageError, InputError, RuntimeFailure, OutputError.
+    """
+    workers = thread_count(threads)
+    if tokens < MIN_WINDOWS * WINDOW_TOKENS:
+        raise UsageError(f"tokens is {tokens}; expected at least {MIN_WINDOWS * WINDOW_TOKENS}")
+    sites = find_sites(gguf, spec)
+    file = None
+    if cache is not None:
+        file = StateFile(cache / f"{_key(gguf, text, tokens, progress)}.npz", sites)
+    job = _Job(sites, file, file.read() if file else State(), gguf.stat().st_size, progress)
+    if not job.is_done:
+        with Engine(gguf, WINDOW_TOKENS, workers) as engine:
+            job.run(engine, text_windows(engine, text, tokens))
+    return job.calibration()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One calibration: what to look at, what has been found, where to keep it."""
+
+    sites: Sequence[Site]
+    file: StateFile | None
+    state: State
+    pass_bytes: int  # weights that one window runs through
+    progress: ProgressSink
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every window is observed and every gain certain enough, or tried enough."""
+        state = self.state
+        observed = 0 < state.total_windows == state.windows
+        return observed and (len(state.gains) == self._most_trials() or not self._uncertain_sites())
+
+    def run(self, engine: Engine, windows: Windows) -> None:
+        self.state.total_windows = len(windows)
+        for index in range(self.state.windows, len(windows)):
+            self._observe(engine, windows[index])
+        tried = np.linspace(0, len(windows) - 1, self._most_trials()).astype(int)
+        for index in tried[len(self.state.gains) :]:
+            if not self.is_done:
+                self._disturb(engine, windows[index], int(index))
+        trials = len(self.sites) * self._most_trials()
+        self._report("disturb", trials, trials, "")
+
+    def calibration(self) -> Calibration:
+        """What all windows say together; the head of a tied embedding has its own gain."""
+        gains = dict(zip(self.sites, _means(self.state.gains), strict=True))
+        lookups = {site.name for site in self.sites if site.is_lookup}
+        tied = [site for site in self.sites if site.is_head and site.name in lookups]
+        tokens = self.state.windows * WINDOW_TOKENS
+        return Calibration(
+            tokens=tokens,
+            input_moments={
+                site.name: (self.state.squares[site.weight] / tokens).astype(np.float32)
+                for site in self.sites
+                if not site.is_lookup
+            },
+            noise_gain={site.name: gains[site] for site in self.sites if site not in tied},
+            head_gain=gains[tied[0]] if tied else None,
+        )
+
+    def _observe(self, engine: Engine, window: Sequence[int]) -> None:
+        watcher = InputSquares({s.weight: s.columns for s in self.sites if not s.is_lookup})
+        engine.run(window, watcher)
+        self.state.add_squares(watcher.checked())
+        done, total = self.state.windows, self.state.total_windows
+        if done == total or done % _SAVED_EVERY == 0:
+            self._save()
+        self._report("observe", done, total, "inputs")
+
+    def _disturb(self, engine: Engine, window: Sequence[int], index: int) -> None:
+        """Try noise at each site whose gain is still uncertain."""
+        reference = Reference.of(engine.run(window, None))
+        gains: F64Array = np.full(len(self.sites), np.nan)
+        uncertain = self._uncertain_sites()
+        for position in uncertain:
+            site = self.sites[position]
+            if site.is_head:
+                gains[position] = reference.head_gain()
+            else:
+                gains[position] = _gain(engine, window, reference, OutputNoise(site, index))
+            self._report_trial(position, uncertain, site)
+        self.state.gains.append(gains)
+        self._save()
+
+    def _uncertain_sites(self) -> Sequence[int]:
+        """Positions of the sites whose gain needs another window."""
+        tried = np.array(self.state.gains).reshape(-1, len(self.sites))
+        return [i for i in range(len(self.sites)) if not _is_certain(tried[:, i])]
+
+    def _report_trial(self, position: int, uncertain: Sequence[int], site: Site) -> None:
+        """Sites whose gain is certain count as tried on every window."""
+        windows = self._most_trials()
+        left = len(uncertain) * (windows - len(self.state.gains)) - uncertain.index(position) - 1
+        total = len(self.sites) * windows
+        self._report("disturb", total - left, total, site.name)
+
+    def _most_trials(self) -> int:
+        return min(MAX_WINDOWS, self.state.total_windows)
+
+    def _report(self, phase: str, done: int, total: int, item: str) -> None:
+        self.progress(Progress(phase, done * self.pass_bytes, total * self.pass_bytes, item))
+
+    def _save(self) -> None:
+        if self.file is not None:
+            self.file.write(self.state)
+
+
+def _gain(engine: Engine, window: Sequence[int], reference: Reference, noise: OutputNoise) -> float:
+    """Nats per token for each unit of noise power; nothing can be lost where outputs are zero."""
+    divergence = reference.divergence(engine.run(window, noise))
+    return divergence / noise.power if noise.power else 0.0
+
+
+def _is_certain(gains: F64Array) -> bool:
+    """gains: of one site in each window, NaN from the window on that it was certain before."""
+    measured = gains[~np.isnan(gains)]
+    if len(measured) < MIN_WINDOWS:
+        return False
+    error = measured.std(ddof=1) / np.sqrt(len(measured))
+    return bool(error <= _RELATIVE_ERROR * measured.mean())
+
+
+def _means(gains: Sequence[F64Array]) -> list[float]:
+    # Rounding can leave a gain of nearly zero a hair below it.
+    return [max(0.0, float(mean)) for mean in np.nanmean(np.array(gains), axis=0)]
+
+
+def text_windows(engine: Engine, text: str, tokens: int) -> Windows:
+    """As many windows as `tokens` fill, spread evenly over the text. Raises InputError."""
+    first = engine.first_token()
+    length = WINDOW_TOKENS - len(first)
+    found = engine.tokenize(text)
+    fitting = len(found) // length
+    if fitting < MIN_WINDOWS:
+        raise InputError(
+            f"the calibration text has {len(found)} tokens; expected at least "
+            f"{MIN_WINDOWS * length}. Give a longer one"
+        )
+    count = min(fitting, tokens // WINDOW_TOKENS)
+    starts = np.linspace(0, len(found) - length, count).astype(int)
+    return [first + found[start : start + length] for start in starts]
+
+
+def _key(gguf: Path, text: str, tokens: int, progress: ProgressSink) -> str:
+    """Everything that decides the result, hashed; threads do not."""
+    total_bytes, hashed_bytes = gguf.stat().st_size, 0
+
+    def heard(count: int) -> None:
+        nonlocal hashed_bytes
+        hashed_bytes += count
+        progress(Progress("hash", hashed_bytes, total_bytes, gguf.name))
+
+    parts = (sha256_of(gguf, heard), hashlib.sha256(text.encode()).hexdigest(), tokens, *_SETTINGS)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

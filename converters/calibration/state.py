@@ -1,0 +1,75 @@
+"""What a calibration has found so far, and the file that keeps it across interruptions."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgellm.converters.calibration.moments import F64Array
+from edgellm.converters.calibration.sites import Site
+from edgellm.files import output_errors, write_file
+
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError)
+
+
+@dataclass(slots=True)
+class State:
+    """Grows window by window; the same windows always give the same state."""
+
+    total_windows: int = 0  # that the text has; 0 before anything was found
+    windows: int = 0  # observed for the input moments
+    squares: dict[str, F64Array] = field(default_factory=dict)  # sums, by llama.cpp's name
+    gains: list[F64Array] = field(default_factory=list)  # [sites] each; NaN where not measured
+
+    def add_squares(self, found: Mapping[str, F64Array]) -> None:
+        for weight, squares in found.items():
+            self.squares[weight] = self.squares.get(weight, 0.0) + squares
+        self.windows += 1
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """One NPZ file, replaced whole; a damaged one counts as absent."""
+
+    path: Path
+    sites: Sequence[Site]
+
+    def read(self) -> State:
+        """What an earlier calibration left, or nothing."""
+        try:
+            with np.load(BytesIO(self.path.read_bytes()), allow_pickle=False) as arrays:
+                return self._checked({name: arrays[name] for name in arrays.files})
+        except _UNREADABLE:
+            return State()
+
+    def write(self, state: State) -> None:
+        """Raises OutputError."""
+        gains = np.array(state.gains).reshape(len(state.gains), len(self.sites))
+        squares = {f"squares/{weight}": values for weight, values in state.squares.items()}
+        payload = BytesIO()
+        windows = np.array([state.total_windows, state.windows])
+        np.savez(payload, allow_pickle=False, windows=windows, gains=gains, **squares)
+        with output_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(self.path, payload.getvalue())
+
+    def _checked(self, arrays: dict[str, NDArray[np.generic]]) -> State:
+        """Raises ValueError or KeyError for anything this class does not write."""
+        total, windows = map(int, arrays["windows"])
+        gains = np.asarray(arrays["gains"], dtype=np.float64)
+        if not 0 < windows <= total or gains.ndim != 2 or gains.shape[1] != len(self.sites):
+            raise ValueError("another calibration")
+        products = (site for site in self.sites if not site.is_lookup)
+        squares = {s.weight: _sums(arrays[f"squares/{s.weight}"], s.columns) for s in products}
+        return State(total, windows, squares, list(gains))
+
+
+def _sums(values: NDArray[np.generic], columns: int) -> F64Array:
+    sums = np.asarray(values, dtype=np.float64)
+    if sums.shape != (columns,) or not np.isfinite(sums).all() or sums.min() < 0:
+        raise ValueError("not sums of squares")
+    return sums

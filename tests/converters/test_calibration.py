@@ -1,0 +1,270 @@
+"""Calibration through llama.cpp against the same sums and noise in torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from edgellm.bundled import bundled_calibration_text
+from edgellm.calibration import Calibration
+from edgellm.checkpoint import open_checkpoint
+from edgellm.converters.calibration.calibrate import WINDOW_TOKENS, calibrate, text_windows
+from edgellm.converters.calibration.engine import Engine
+from edgellm.converters.calibration.graph import Node
+from edgellm.converters.calibration.noise import SKIPPED, OutputNoise, Reference
+from edgellm.converters.calibration.sites import find_sites
+from edgellm.errors import Cancelled, InputError, RuntimeFailure, UnsupportedError, UsageError
+from edgellm.families import read_spec
+from edgellm.progress import Progress
+from edgellm.spec import ModelSpec
+from tests.support.conversions import convert_folder, tiny_checkpoint
+
+TEXT = bundled_calibration_text()
+TOKENS = 5 * WINDOW_TOKENS
+FAMILIES = {"llama": True, "qwen2": False}  # with a tied head or its own
+
+
+class Tiny:
+    """A random checkpoint, its f32 file, and the same model in torch."""
+
+    def __init__(self, folder: Path, family: str, tied: bool) -> None:
+        self.folder = tiny_checkpoint(
+            folder / "checkpoint", family, tie_word_embeddings=tied, num_hidden_layers=1
+        )
+        self.spec: ModelSpec = read_spec(open_checkpoint(self.folder))
+        self.gguf = convert_folder(self.folder, folder / "f32", "f32").gguf
+        load = transformers.AutoModelForCausalLM.from_pretrained
+        self.torch = load(self.folder, dtype=torch.float32, attn_implementation="eager")
+
+    def calibrate(self, **options: object) -> Calibration:
+        arguments: dict[str, object] = {"tokens": TOKENS, "threads": 1, **options}
+        return calibrate(self.gguf, self.spec, TEXT, **arguments)  # type: ignore[arg-type]
+
+    def windows(self) -> Sequence[Sequence[int]]:
+        with Engine(self.gguf, WINDOW_TOKENS, 1) as engine:
+            return text_windows(engine, TEXT, TOKENS)
+
+    def logits(self, window: Sequence[int]) -> torch.Tensor:
+        with torch.no_grad():
+            logits: torch.Tensor = self.torch(torch.tensor([list(window)])).logits[0].double()
+        return logits
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    folder = tmp_path_factory.mktemp(request.param)
+    return Tiny(folder, request.param, FAMILIES[request.param])
+
+
+@pytest.fixture(scope="module")
+def found(tiny: Tiny) -> Calibration:
+    return tiny.calibrate()
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return Tiny(tmp_path_factory.mktemp("tied"), "llama", tied=True)
+
+
+@pytest.fixture(scope="module")
+def once(tied: Tiny) -> Calibration:
+    return tied.calibrate()
+
+
+def torch_moments(tiny: Tiny) -> dict[str, NDArray[np.float64]]:
+    """E[x_j^2] of every linear's inputs, by forward hooks."""
+    sums: dict[str, NDArray[np.float64]] = {}
+
+    def hook(name: str) -> Callable[..., None]:
+        def add(module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+            sums[name] = sums.get(name, 0.0) + inputs[0][0].double().square().sum(0).numpy()
+
+        return add
+
+    linears = [(n, m) for n, m in tiny.torch.named_modules() if isinstance(m, torch.nn.Linear)]
+    handles = [m.register_forward_pre_hook(hook(f"{n}.weight")) for n, m in linears]
+    windows = tiny.windows()
+    for window in windows:
+        tiny.logits(window)
+    for handle in handles:
+        handle.remove()
+    return {name: values / (len(windows) * WINDOW_TOKENS) for name, values in sums.items()}
+
+
+def torch_gain(tiny: Tiny, window: Sequence[int], name: str, trials: int) -> float:
+    """Divergence over noise power by Monte Carlo, noise as a rounded weight makes it."""
+    module = tiny.torch.get_submodule(name.removesuffix(".weight"))
+    powers: list[float] = []
+
+    def disturb(module: object, inputs: tuple[torch.Tensor], outputs: torch.Tensor) -> torch.Tensor:
+        if isinstance(module, torch.nn.Embedding):
+            noise = torch.randn_like(outputs) * outputs.norm(dim=-1, keepdim=True)
+        else:
+            noise = inputs[0] @ torch.randn(inputs[0].shape[-1], outputs.shape[-1])
+        noise *= 0.02 * outputs.square().mean().sqrt() / noise.square().mean().sqrt()
+        powers.append(float(noise.square().sum(-1).mean()))
+        return outputs + noise
+
+    clean = torch.log_softmax(tiny.logits(window)[SKIPPED:], -1)
+    handle = module.register_forward_hook(disturb)
+    torch.manual_seed(5)
+    noisy = [torch.log_softmax(tiny.logits(window)[SKIPPED:], -1) for _ in range(trials)]
+    handle.remove()
+    costs = [float((clean.exp() * (clean - other)).sum(-1).mean()) for other in noisy]
+    return float(np.mean(np.array(costs) / np.array(powers)))
+
+
+def test_input_moments_are_those_of_torch(tiny: Tiny, found: Calibration) -> None:
+    expected = torch_moments(tiny)
+    if tiny.spec.tied_embeddings:
+        expected["model.embed_tokens.weight"] = expected.pop("lm_head.weight")
+    assert found.tokens == TOKENS
+    assert found.input_moments.keys() == expected.keys()
+    for name, moments in expected.items():
+        np.testing.assert_allclose(found.input_moments[name], moments, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    "tensor", ["embed_tokens", "layers.0.self_attn.v_proj", "layers.0.mlp.down_proj"]
+)
+def test_gains_are_those_of_a_monte_carlo_in_torch(tiny: Tiny, tensor: str) -> None:
+    name, window = f"model.{tensor}.weight", tiny.windows()[2]
+    (site, *_) = [site for site in find_sites(tiny.gguf, tiny.spec) if site.name == name]
+    with Engine(tiny.gguf, WINDOW_TOKENS, 1) as engine:
+        reference = Reference.of(engine.run(window, None))
+        gains = []
+        for trial in range(24):
+            noise = OutputNoise(site, trial)
+            gains.append(reference.divergence(engine.run(window, noise)) / noise.power)
+    assert np.mean(gains) == pytest.approx(torch_gain(tiny, window, name, trials=24), rel=0.15)
+
+
+def test_the_gain_of_the_head_is_that_of_noise_on_the_logits(tiny: Tiny) -> None:
+    logits = tiny.logits(tiny.windows()[0])
+    clean = torch.log_softmax(logits, -1)[SKIPPED:]
+    torch.manual_seed(3)
+    noise = 0.03 * torch.randn_like(logits)
+    noisy = torch.log_softmax(logits + noise, -1)[SKIPPED:]
+    measured = float((clean.exp() * (clean - noisy)).sum(-1).mean() / noise.square().sum(-1).mean())
+    reference = Reference.of(logits.numpy().astype(np.float32))
+    assert reference.head_gain() == pytest.approx(measured, rel=0.05)
+
+
+def test_every_matrix_has_a_gain_and_a_tied_head_its_own(tiny: Tiny, found: Calibration) -> None:
+    matrices = {tensor.name for tensor in tiny.spec.tensors if tensor.is_matrix}
+    assert found.noise_gain.keys() == matrices
+    assert all(gain > 0 for gain in found.noise_gain.values())
+    assert (found.head_gain is not None) == tiny.spec.tied_embeddings
+
+
+def test_equal_calibrations_are_equal(tied: Tiny, once: Calibration) -> None:
+    assert_equal(tied.calibrate(), once)
+
+
+def cancel_in(phase: str, at: int) -> Callable[[Progress], None]:
+    seen: list[Progress] = []
+
+    def sink(progress: Progress) -> None:
+        seen.append(progress)
+        if [p.phase for p in seen].count(phase) == at:
+            raise Cancelled("enough")
+
+    return sink
+
+
+def assert_equal(one: Calibration, other: Calibration) -> None:
+    assert replace(one, input_moments={}) == replace(other, input_moments={})
+    for name, moments in one.input_moments.items():
+        np.testing.assert_array_equal(other.input_moments[name], moments)
+
+
+def test_an_interrupted_calibration_goes_on(tied: Tiny, once: Calibration, tmp_path: Path) -> None:
+    with pytest.raises(Cancelled):
+        tied.calibrate(cache=tmp_path, progress=cancel_in("disturb", 20))
+    phases: list[str] = []
+    assert_equal(tied.calibrate(cache=tmp_path, progress=lambda p: phases.append(p.phase)), once)
+    assert "observe" not in phases
+    assert phases.count("disturb") < 5 * len(find_sites(tied.gguf, tied.spec)) - 16
+
+
+def test_a_finished_calibration_is_found_again(tied: Tiny, tmp_path: Path) -> None:
+    first = tied.calibrate(cache=tmp_path)
+    phases: set[str] = set()
+    assert_equal(tied.calibrate(cache=tmp_path, progress=lambda p: phases.add(p.phase)), first)
+    assert phases == {"hash"}
+
+
+def test_a_damaged_file_is_made_again(tied: Tiny, once: Calibration, tmp_path: Path) -> None:
+    tied.calibrate(cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    for damaged in (bytes(content), bytes(content[:999]), b""):
+        file.write_bytes(damaged)
+        assert_equal(tied.calibrate(cache=tmp_path), once)
+
+
+def test_other_text_or_length_is_another_calibration(tied: Tiny, tmp_path: Path) -> None:
+    tied.calibrate(cache=tmp_path)
+    tied.calibrate(cache=tmp_path, tokens=4 * WINDOW_TOKENS)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_progress_reaches_its_total(tied: Tiny) -> None:
+    steps: dict[str, list[Progress]] = {}
+    tied.calibrate(progress=lambda p: steps.setdefault(p.phase, []).append(p))
+    for phase in ("observe", "disturb"):
+        done = [step.done_bytes for step in steps[phase]]
+        assert done == sorted(done)
+        assert done[-1] == steps[phase][-1].total_bytes
+
+
+def test_what_a_watcher_raises_arrives_after_the_run(tied: Tiny) -> None:
+    class Broken:
+        def wants(self, node: Node) -> bool:
+            raise Cancelled("now")
+
+        def see(self, node: Node) -> None:
+            raise AssertionError
+
+    window = tied.windows()[0]
+    with Engine(tied.gguf, WINDOW_TOKENS, 1) as engine:
+        clean = engine.run(window, None).copy()
+        with pytest.raises(Cancelled, match="now"):
+            engine.run(window, Broken())
+        np.testing.assert_array_equal(engine.run(window, None), clean)
+
+
+def test_short_texts_and_few_tokens_are_refused(tied: Tiny) -> None:
+    with pytest.raises(InputError, match="calibration text has"):
+        calibrate(tied.gguf, tied.spec, "Too short.", threads=1)
+    with pytest.raises(UsageError, match="at least 1024"):
+        calibrate(tied.gguf, tied.spec, TEXT, tokens=100)
+
+
+def test_files_of_another_model_or_already_coarse_are_refused(tied: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not made from"):
+        find_sites(
+            tied.gguf,
+            replace(
+                tied.spec,
+                tensors=(*tied.spec.tensors[:-1], replace(tied.spec.tensors[-1], shape=(7,))),
+            ),
+        )
+    coarse = convert_folder(tied.folder, tmp_path / "q4", "q4_0").gguf
+    with pytest.raises(UnsupportedError, match="too coarse"):
+        find_sites(coarse, tied.spec)
+
+
+def test_an_unknown_layout_of_tensors_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgellm.converters.calibration import graph
+
+    monkeypatch.setattr(graph, "_OBJECT_BYTES", 40)
+    graph.graph_library.cache_clear()
+    with pytest.raises(RuntimeFailure, match="unknown way"):
+        graph.graph_library()
