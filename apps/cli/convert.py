@@ -9,7 +9,7 @@ import typer
 
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import note, print_json, terminal_progress
-from edgellm.apps.cli.planning import PlanningOptions, plan_for, saved_plan
+from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for, read_plan, settled
 from edgellm.apps.cli.settings import home
 from edgellm.errors import UsageError
 from edgellm.units import format_bytes
@@ -36,6 +36,8 @@ def command(
     weights_memory: cli.WeightsMemory = None,
     target_bpw: cli.TargetBpw = None,
     format: cli.Format = None,
+    sensitivity: cli.SensitivityMode = "static",
+    calibration: cli.CalibrationText = None,
     threads: cli.Threads = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the artifact that is there.")
@@ -57,11 +59,23 @@ def command(
         raise UsageError(f"--plan already decides; drop --{typed[0].replace('_', '-')}")
     if output is not None and output.suffix == ".gguf":
         raise UsageError(f"OUT is a folder that will hold model.gguf; try -o {output.stem}")
+    read = None if plan is None else read_plan(plan)
+    mode = sensitivity if read is None or read.sensitivity == "uniform" else read.sensitivity
+    measured = check_mode(mode, calibration, format)
     checkpoint = open_reference(ckpt, offline=offline)
-    spec = read_spec(checkpoint)
-    tables = load_tables()
-    chosen = saved_plan(plan, spec, tables) if plan else plan_for(spec, options, tables)
-    out = output or Store(home()).path(store_name(spec.name))
+    spec, tables, store, measurement = read_spec(checkpoint), load_tables(), Store(home()), None
+    if measured:
+        from edgellm.apps.cli.measuring import measure
+
+        measurement = measure(
+            checkpoint, spec, tables, store, text_file=calibration, threads=threads
+        )
+    judge = None if measurement is None else measurement.sensitivity
+    if read is None or plan is None:
+        chosen = plan_for(spec, options, tables, judge)
+    else:
+        chosen = settled(read, plan, spec, tables, judge)
+    out = output or store.path(store_name(spec.name))
     with resumable(chosen.budget_bytes), terminal_progress() as progress:
         artifact = convert(
             checkpoint,
@@ -72,6 +86,7 @@ def command(
             progress=progress,
             threads=threads,
             overwrite=overwrite,
+            calibration=None if measurement is None else measurement.calibration,
         )
     if json:
         files = [entry.to_json() for entry in artifact.files]

@@ -48,6 +48,23 @@ Format = Annotated[
         help="One format for every matrix instead of a mix, such as f16 or q4_K.",
     ),
 ]
+SensitivityMode = Annotated[
+    str,
+    typer.Option(
+        "--sensitivity",
+        metavar="MODE",
+        help="How tensors are judged: static (a table, at once) or noise (measured on this model; "
+        "minutes the first time, kept after that).",
+    ),
+]
+CalibrationText = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE",
+        help="Text for --sensitivity noise. Default: one that ships with edgellm.",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

@@ -2,7 +2,8 @@
 
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import note, print_json
-from edgellm.apps.cli.planning import PlanningOptions, plan_for
+from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for
+from edgellm.apps.cli.settings import home
 from edgellm.errors import BudgetError
 
 
@@ -13,6 +14,9 @@ def command(
     weights_memory: cli.WeightsMemory = None,
     target_bpw: cli.TargetBpw = None,
     format: cli.Format = None,
+    sensitivity: cli.SensitivityMode = "static",
+    calibration: cli.CalibrationText = None,
+    threads: cli.Threads = None,
     output: cli.OutFile = None,
     offline: cli.Offline = False,
     json: cli.Json = False,
@@ -23,11 +27,21 @@ def command(
     from edgellm.families import read_spec
     from edgellm.files import write_json
     from edgellm.quant_tables import load_tables
+    from edgellm.store import Store
 
-    spec = read_spec(open_reference(ckpt, offline=offline))
+    measured = check_mode(sensitivity, calibration, format)
+    checkpoint = open_reference(ckpt, offline=offline)
+    spec, tables, judge = read_spec(checkpoint), load_tables(), None
     options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
+    if measured:
+        from edgellm.apps.cli.measuring import measure
+
+        store = Store(home())
+        judge = measure(
+            checkpoint, spec, tables, store, text_file=calibration, threads=threads
+        ).sensitivity
     try:
-        plan = plan_for(spec, options, load_tables())
+        plan = plan_for(spec, options, tables, judge)
     except BudgetError as error:
         if json:
             print_json(refusal(error))

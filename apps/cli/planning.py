@@ -12,8 +12,10 @@ from edgellm.units import format_bytes, parse_size
 if TYPE_CHECKING:
     from edgellm.formats import Tables
     from edgellm.plan import Budget, Plan
+    from edgellm.sensitivity import Sensitivity
     from edgellm.spec import ModelSpec
 
+MODES = ("static", "noise")
 MAX_PLAN_BYTES = 32 << 20
 RESERVE_SHARE = 0.10  # of all memory, left to the rest of the machine
 RESERVE_FLOOR_BYTES = 512 * 2**20
@@ -91,28 +93,55 @@ def read_budget(options: PlanningOptions, spec: "ModelSpec") -> "Budget":
     )
 
 
-def plan_for(spec: "ModelSpec", options: PlanningOptions, tables: "Tables") -> "Plan":
+def check_mode(mode: str, calibration: Path | None, format: str | None = None) -> bool:
+    """Whether sensitivity is measured. Raises UsageError for options that exclude each other."""
+    if mode not in MODES:
+        raise UsageError(f"--sensitivity {mode!r} is unknown; modes: {', '.join(MODES)}")
+    if calibration is not None and mode == "static":
+        raise UsageError("--calibration is for --sensitivity noise; the static table needs no text")
+    if format is not None and mode != "static":
+        raise UsageError("--format already decides every tensor; drop --sensitivity")
+    return mode != "static"
+
+
+def plan_for(
+    spec: "ModelSpec",
+    options: PlanningOptions,
+    tables: "Tables",
+    sensitivity: "Sensitivity | None" = None,
+) -> "Plan":
     """The best plan the options allow. Raises BudgetError when nothing fits, UsageError."""
     from edgellm.planner import make_plan, uniform_plan
 
     budget = read_budget(options, spec)
     if options.format is not None:
         return uniform_plan(spec, options.format, budget, tables)
-    return make_plan(spec, budget, tables)
+    return make_plan(spec, budget, tables, sensitivity=sensitivity)
 
 
-def saved_plan(path: Path, spec: "ModelSpec", tables: "Tables") -> "Plan":
-    """A plan read from a file, perhaps edited by hand, with its figures computed anew.
+def read_plan(path: Path) -> "Plan":
+    """A plan as it stands in a file. Raises InputError."""
+    from edgellm.checkpoint.json_file import read_json
+    from edgellm.plan import Plan
+
+    return Plan.from_json(read_json(path, MAX_PLAN_BYTES), str(path))
+
+
+def settled(
+    read: "Plan",
+    path: Path,
+    spec: "ModelSpec",
+    tables: "Tables",
+    sensitivity: "Sensitivity | None",
+) -> "Plan":
+    """A plan from a file, perhaps edited by hand, with its figures computed anew.
 
     Raises InputError for a plan that is broken or another model's, BudgetError for one that its
     edits took beyond its budget.
     """
-    from edgellm.checkpoint.json_file import read_json
-    from edgellm.plan import Plan
     from edgellm.planner import settle_plan
 
-    read = Plan.from_json(read_json(path, MAX_PLAN_BYTES), str(path))
-    plan = settle_plan(spec, read, tables, str(path))
+    plan = settle_plan(spec, read, tables, str(path), sensitivity=sensitivity)
     if not plan.fits:
         raise over_budget(str(path), plan.memory, plan.budget_bytes)
     return plan
