@@ -1,6 +1,7 @@
 """KL divergence of GGUF files from one reference, over windows spread evenly through a text."""
 
 import ctypes
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,20 @@ class Reference:
         return LlamaCppRuntime().open_scorer(path, options)
 
 
-def quantize_preset(source: Path, target: Path, ftype: int) -> int:
-    """Write one of llama.cpp's presets, without input statistics. Returns its tensors' bytes."""
+def quantize_preset(
+    source: Path, target: Path, ftype: int, imatrix: Mapping[str, F32Array] | None = None
+) -> int:
+    """Write one of llama.cpp's presets; returns its tensors' bytes.
+
+    imatrix: input statistics by GGUF tensor name, where there are any.
+    """
     params = llama.llama_model_quantize_default_params()
     params.ftype, params.nthread = ftype, 2
+    entries = (llama.llama_model_imatrix_data * (len(imatrix or {}) + 1))()
+    for entry, (name, moments) in zip(entries, (imatrix or {}).items(), strict=False):
+        entry.name, entry.size = name.encode(), moments.size
+        entry.data = moments.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    params.imatrix = entries if imatrix else None
     failed = llama.llama_model_quantize(
         str(source).encode(), str(target).encode(), ctypes.byref(params)
     )
