@@ -9,7 +9,7 @@ import typer
 
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import note, print_json, terminal_progress
-from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for, read_plan, settled
+from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.settings import home
 from edgellm.errors import UsageError
 from edgellm.units import format_bytes
@@ -46,6 +46,7 @@ def command(
     json: cli.Json = False,
 ) -> None:
     """Convert a checkpoint under a memory budget. An interrupted conversion resumes."""
+    from edgellm.apps.cli.deciding import Request, decide
     from edgellm.apps.cli.models import open_reference, store_name
     from edgellm.apps.cli.tables import file_lines
     from edgellm.converters import converter_for
@@ -55,38 +56,27 @@ def command(
 
     convert = converter_for(to)
     options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
-    if plan is not None and (typed := cli.typed(context_of_call, options.given)):
+    if plan is not None and (typed := cli.typed(context_of_call, [*options.given, "sensitivity"])):
         raise UsageError(f"--plan already decides; drop --{typed[0].replace('_', '-')}")
     if output is not None and output.suffix == ".gguf":
         raise UsageError(f"OUT is a folder that will hold model.gguf; try -o {output.stem}")
-    read = None if plan is None else read_plan(plan)
-    mode = sensitivity if read is None or read.sensitivity == "uniform" else read.sensitivity
-    measured = check_mode(mode, calibration, format)
+    request = Request(options, sensitivity, calibration, plan, threads)
+    request.check()
     checkpoint = open_reference(ckpt, offline=offline)
-    spec, tables, store, measurement = read_spec(checkpoint), load_tables(), Store(home()), None
-    if measured:
-        from edgellm.apps.cli.measuring import measure
-
-        measurement = measure(
-            checkpoint, spec, tables, store, text_file=calibration, threads=threads
-        )
-    judge = None if measurement is None else measurement.sensitivity
-    if read is None or plan is None:
-        chosen = plan_for(spec, options, tables, judge)
-    else:
-        chosen = settled(read, plan, spec, tables, judge)
+    spec, tables, store = read_spec(checkpoint), load_tables(), Store(home())
+    decision = decide(request, checkpoint, spec, tables, store)
     out = output or store.path(store_name(spec.name))
-    with resumable(chosen.budget_bytes), terminal_progress() as progress:
+    with resumable(decision.plan.budget_bytes), terminal_progress() as progress:
         artifact = convert(
             checkpoint,
             spec,
-            chosen,
+            decision.plan,
             out,
             tables=tables,
             progress=progress,
             threads=threads,
             overwrite=overwrite,
-            calibration=None if measurement is None else measurement.calibration,
+            calibration=decision.calibration,
         )
     if json:
         files = [entry.to_json() for entry in artifact.files]

@@ -2,7 +2,7 @@
 
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import note, print_json
-from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for
+from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.settings import home
 from edgellm.errors import BudgetError
 
@@ -22,6 +22,7 @@ def command(
     json: cli.Json = False,
 ) -> None:
     """Plan a conversion: a format for every tensor and the KV cache, within a memory budget."""
+    from edgellm.apps.cli.deciding import Request, decide
     from edgellm.apps.cli.models import open_reference
     from edgellm.apps.cli.tables import format_lines, plan_lines
     from edgellm.families import read_spec
@@ -29,19 +30,13 @@ def command(
     from edgellm.quant_tables import load_tables
     from edgellm.store import Store
 
-    measured = check_mode(sensitivity, calibration, format)
-    checkpoint = open_reference(ckpt, offline=offline)
-    spec, tables, judge = read_spec(checkpoint), load_tables(), None
     options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
-    if measured:
-        from edgellm.apps.cli.measuring import measure
-
-        store = Store(home())
-        judge = measure(
-            checkpoint, spec, tables, store, text_file=calibration, threads=threads
-        ).sensitivity
+    request = Request(options, sensitivity, calibration, threads=threads)
+    request.check()
+    checkpoint = open_reference(ckpt, offline=offline)
+    spec = read_spec(checkpoint)
     try:
-        plan = plan_for(spec, options, tables, judge)
+        plan = decide(request, checkpoint, spec, load_tables(), Store(home())).plan
     except BudgetError as error:
         if json:
             print_json(refusal(error))
