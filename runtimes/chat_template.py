@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 from edgellm.errors import EdgeLLMError, FormatError, InputError, RuntimeFailure
+from edgellm.runtimes.closing import Closing
 from edgellm.runtimes.protocol import Message
 
 MAX_TEMPLATE_BYTES = 256 << 10
@@ -56,7 +56,7 @@ def render(
         )
 
 
-class TemplateHelper:
+class TemplateHelper(Closing):
     """Owns one waiting helper process: make it before slow work, and its start costs no time."""
 
     def __init__(self) -> None:
@@ -98,17 +98,6 @@ class TemplateHelper:
         if process is not None:
             process.kill()
             process.communicate()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(self, request: bytes) -> str:
         process, self._process = self._process or _start(), None  # each serves once

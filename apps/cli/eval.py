@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Compare a model with its reference: KL divergence, top token, perplexity.
 
-    Windows are those of llama-perplexity, so the figures compare with its --kl-divergence.
+    Windows are cut and scored as llama-perplexity describes them.
     --memory and --context plan a MODEL that is a checkpoint. The reference's KV cache is f16.
     """
     from edgellm.apps.cli import quality

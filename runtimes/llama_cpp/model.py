@@ -4,14 +4,13 @@ import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from types import TracebackType
-from typing import Self
 
 import psutil
 
 from edgellm.errors import InputError, UsageError
 from edgellm.events import Event
 from edgellm.runtimes.chat_template import TemplateHelper
+from edgellm.runtimes.closing import Closing
 from edgellm.runtimes.llama_cpp.answer import Answer
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
@@ -34,7 +33,7 @@ class Loaded:
     load_s: float
 
 
-class LlamaCppModel:
+class LlamaCppModel(Closing):
     """Owns a model, its context and the chat-template helper; one answer at a time."""
 
     def __init__(
@@ -102,17 +101,6 @@ class LlamaCppModel:
             llama.llama_model_free(handle)
         if self._templates is not None:
             self._templates.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _answer(
         self, prompt: Prompt, sampling: SamplingOptions, cancel: CancelToken

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from edgellm.errors import Cancelled, UsageError
 from edgellm.gguf_file import GGUFFile
+from edgellm.runtimes.closing import Closing
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import Library, load_library
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PIECE_TOKENS = 512
 
 
-class LlamaCppScorer:
+class LlamaCppScorer(Closing):
     """Owns a model and a context of one window; see edgellm.runtimes.protocol.Scorer."""
 
     def __init__(
@@ -74,17 +74,6 @@ class LlamaCppScorer:
         handle, self._handle = self._handle, None
         if handle is not None:
             llama.llama_model_free(handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _decode(self, tokens: Sequence[int], scored: range) -> None:
         """Raises Cancelled, RuntimeFailure."""
