@@ -16,11 +16,11 @@ from edgellm.converters.calibration.calibrate import calibrate
 from edgellm.converters.rounding.error_table import measure_errors
 from edgellm.converters.threads import thread_count
 from edgellm.formats import Tables
-from edgellm.noise import NoiseSensitivity
 from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.progress import ProgressSink
 from edgellm.runtimes.llama_cpp.runtime import useful_threads
+from edgellm.sensitivity.noise import NoiseSensitivity
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
 

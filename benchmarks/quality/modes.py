@@ -20,9 +20,9 @@ from edgellm.converters.gguf.convert import convert
 from edgellm.converters.gguf.tensors import gguf_names
 from edgellm.converters.rounding.error_table import measure_errors
 from edgellm.converters.rounding.moments import rounding_moments
-from edgellm.noise import NoiseSensitivity
 from edgellm.plan import Budget, Plan
 from edgellm.planner import make_plan
+from edgellm.sensitivity.noise import NoiseSensitivity
 
 PRESETS = {"IQ2_XS": 20, "Q2_K": 10, "IQ3_XXS": 23, "Q3_K_M": 12, "IQ4_XS": 30}
 THREADS = 2

@@ -16,11 +16,11 @@ from edgellm.checkpoint import Checkpoint
 from edgellm.converters.gguf.ggml import load_ggml
 from edgellm.converters.rounding.moments import rounding_moments
 from edgellm.converters.rounding.rounding import GgmlRounding, Rounding
-from edgellm.errors import FormatError
+from edgellm.errors import FormatError, InputError
 from edgellm.files import output_errors, write_json
 from edgellm.formats import Tables, WeightFormat
-from edgellm.noise import ErrorTable, TensorError
 from edgellm.progress import Progress, ProgressSink, ignore_progress
+from edgellm.sensitivity.error_table import ErrorTable, TensorError
 from edgellm.spec import ModelSpec, TensorSpec
 
 F32Array = NDArray[np.float32]
@@ -60,12 +60,7 @@ def measure_errors(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="errors")
     try:
         measured = {
-            tensor: pool.submit(
-                bench.errors,
-                tensor,
-                moments.get(tensor.name),
-                calibration.input_moments.get(tensor.name),
-            )
+            tensor: pool.submit(bench.errors, tensor, _Weights.of(tensor, calibration, moments))
             for tensor in matrices
         }
         return _collect(measured, progress)
@@ -98,6 +93,42 @@ def _sample_bytes(tensor: TensorSpec) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class _Weights:
+    """What counts how much in one tensor's error; None where nothing was measured."""
+
+    rounding: F32Array | None  # guides the rounding: [columns]
+    inputs: F32Array | None  # E[x_j^2]: [columns]
+    outputs: F32Array | None  # 1 on average: [rows]
+
+    @classmethod
+    def of(
+        cls, tensor: TensorSpec, calibration: Calibration, rounding: Mapping[str, F32Array]
+    ) -> "_Weights":
+        """Raises InputError for output weights of another model."""
+        outputs = calibration.output_weights.get(tensor.name)
+        if outputs is not None and outputs.shape != tensor.shape[:1]:
+            raise InputError(
+                f"the calibration's output weights of {tensor.name}: {outputs.size} rows; "
+                f"expected {tensor.shape[0]}"
+            )
+        name = tensor.name
+        return cls(rounding.get(name), calibration.input_moments.get(name), outputs)
+
+    def digest(self) -> bytes:
+        arrays = (self.rounding, self.inputs, self.outputs)
+        found = (b"none" if array is None else array.astype("<f4").tobytes() for array in arrays)
+        return b"".join(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Some rows of a tensor, which stand for all."""
+
+    rows: F32Array  # [sampled, columns]
+    at: NDArray[np.intp]  # which rows they are
+
+
+@dataclass(frozen=True, slots=True)
 class _Bench:
     """What every measurement shares; `errors` runs in any thread."""
 
@@ -107,13 +138,11 @@ class _Bench:
     cache: Path | None
     stopped: Event
 
-    def errors(
-        self, tensor: TensorSpec, moments: F32Array | None, input_moments: F32Array | None
-    ) -> Mapping[str, TensorError]:
-        """The tensor's error by format. moments: guide the rounding; input_moments: weigh it."""
-        rows = self._sample(tensor)
-        formats = self._formats(tensor, moments)
-        path = self._cache_path(tensor, rows, moments, input_moments, formats)
+    def errors(self, tensor: TensorSpec, weights: _Weights) -> Mapping[str, TensorError]:
+        """The tensor's error by format."""
+        sample = self._sample(tensor)
+        formats = self._formats(tensor, weights.rounding)
+        path = self._cache_path(tensor, sample, weights, formats)
         known = _read_cached(path, formats)
         if known is not None:
             return known
@@ -121,26 +150,27 @@ class _Bench:
         for fmt in formats:
             if self.stopped.is_set():
                 raise CancelledError
-            found[fmt.name] = self._error(tensor, rows, fmt, moments, input_moments)
+            found[fmt.name] = self._error(tensor, sample, fmt, weights)
         if path is not None:
             write_json(path, {name: asdict(error) for name, error in found.items()})
         return found
 
-    def _sample(self, tensor: TensorSpec) -> F32Array:
+    def _sample(self, tensor: TensorSpec) -> _Sample:
         count, n_rows = _sample_rows(tensor), tensor.shape[0]
         if count == n_rows:
+            at = np.arange(n_rows)
             rows = self.checkpoint.read_rows(tensor.name, 0, n_rows)
         else:
             seed = hashlib.sha256(tensor.name.encode()).digest()
             random = np.random.default_rng(np.frombuffer(seed, np.uint32))
-            chosen = np.sort(random.choice(n_rows, count, replace=False)).tolist()
-            single = [self.checkpoint.read_rows(tensor.name, at, at + 1) for at in chosen]
+            at = np.sort(random.choice(n_rows, count, replace=False))
+            single = [self.checkpoint.read_rows(tensor.name, i, i + 1) for i in at.tolist()]
             rows = np.concatenate(single)
         # NaN fails both comparisons.
         if not (rows.min() >= -_LARGEST_WEIGHT and rows.max() <= _LARGEST_WEIGHT):
             path = self.checkpoint.stored[tensor.name].path
             raise FormatError(path, f"tensor {tensor.name}: expected finite weights up to 65504")
-        return rows
+        return _Sample(rows, at)
 
     def _formats(self, tensor: TensorSpec, moments: F32Array | None) -> Sequence[WeightFormat]:
         every = self.tables.weight_formats.values()
@@ -153,34 +183,31 @@ class _Bench:
         return [fmt for fmt in usable if fmt.name in names]
 
     def _error(
-        self,
-        tensor: TensorSpec,
-        rows: F32Array,
-        fmt: WeightFormat,
-        moments: F32Array | None,
-        input_moments: F32Array | None,
+        self, tensor: TensorSpec, sample: _Sample, fmt: WeightFormat, weights: _Weights
     ) -> TensorError:
-        n_rows, n_columns = rows.shape
-        blocks = self.rounding.pack(rows, fmt, moments)
-        error = load_ggml().dequantize(blocks, fmt.ggml_type, n_columns)
+        rows = sample.rows
+        blocks = self.rounding.pack(rows, fmt, weights.rounding)
+        error = load_ggml().dequantize(blocks, fmt.ggml_type, rows.shape[1])
         error -= rows
-        columns = np.square(error, out=error).sum(axis=0, dtype=np.float64) / n_rows
-        output = 0.0 if input_moments is None else tensor.shape[0] * float(columns @ input_moments)
-        return TensorError(output=output, row=float(columns.sum()))
+        squares = np.square(error, out=error)
+        output = 0.0
+        if weights.inputs is not None:
+            each = np.einsum("kj,j->k", squares, weights.inputs, dtype=np.float64)
+            counted = None if weights.outputs is None else weights.outputs[sample.at]
+            output = tensor.shape[0] * float(np.average(each, weights=counted))
+        return TensorError(output, row=float(squares.sum(dtype=np.float64)) / len(rows))
 
     def _cache_path(
         self,
         tensor: TensorSpec,
-        rows: F32Array,
-        moments: F32Array | None,
-        input_moments: F32Array | None,
+        sample: _Sample,
+        weights: _Weights,
         formats: Sequence[WeightFormat],
     ) -> Path | None:
         if self.cache is None:
             return None
-        digest = hashlib.sha256(rows.data)
-        for array in (moments, input_moments):
-            digest.update(b"none" if array is None else array.astype("<f4").tobytes())
+        digest = hashlib.sha256(sample.rows.data)
+        digest.update(weights.digest())
         names = [fmt.name for fmt in formats]
         digest.update(repr((tensor.shape, names, self.rounding.identity)).encode())
         return self.cache / f"{digest.hexdigest()}.json"

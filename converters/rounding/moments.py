@@ -40,6 +40,9 @@ def calibration_digest(calibration: Calibration) -> str:
     for name, moments in sorted(calibration.input_moments.items()):
         digest.update(f"\nmoments {name} {moments.size} ".encode())
         digest.update(moments.astype("<f4").tobytes())
+    for name, weights in sorted(calibration.output_weights.items()):
+        digest.update(f"\noutputs {name} {weights.size} ".encode())
+        digest.update(weights.astype("<f4").tobytes())
     return digest.hexdigest()
 
 

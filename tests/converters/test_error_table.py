@@ -19,9 +19,9 @@ from edgellm.converters.rounding.rounding import GgmlRounding
 from edgellm.errors import FormatError
 from edgellm.families import read_spec
 from edgellm.formats import WeightFormat
-from edgellm.noise import ErrorTable
 from edgellm.progress import Progress, ProgressSink, ignore_progress
 from edgellm.quant_tables import load_tables
+from edgellm.sensitivity.error_table import ErrorTable
 from edgellm.spec import ModelSpec
 from tests.support.calibrations import made_up_calibration
 from tests.support.checkpoints import random_tensors, write_checkpoint, write_weights

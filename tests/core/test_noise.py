@@ -6,11 +6,12 @@ import pytest
 
 from edgellm.calibration import Calibration
 from edgellm.errors import InputError
-from edgellm.noise import ErrorTable, NoiseSensitivity
 from edgellm.plan import Budget
 from edgellm.planner import make_plan, settle_plan
 from edgellm.quant_tables import load_tables
 from edgellm.sensitivity import Sensitivity, StaticSensitivity
+from edgellm.sensitivity.error_table import ErrorTable
+from edgellm.sensitivity.noise import NoiseSensitivity
 from edgellm.spec import ModelSpec, Role
 from tests.support.calibrations import made_up_calibration, made_up_errors
 from tests.support.specs import make_spec

@@ -4,7 +4,7 @@ import numpy as np
 
 from edgellm.calibration import Calibration
 from edgellm.formats import Tables
-from edgellm.noise import ErrorTable, TensorError
+from edgellm.sensitivity.error_table import ErrorTable, TensorError
 from edgellm.spec import ModelSpec, Role
 
 

@@ -1,44 +1,37 @@
 """Sensitivity from measurement: what noise at an output costs, times the noise a format makes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from edgellm.calibration import Calibration
 from edgellm.errors import InputError
 from edgellm.formats import KVFormat, Tables, WeightFormat
-from edgellm.sensitivity import StaticSensitivity
+from edgellm.sensitivity.caches import Caches, StaticCaches
+from edgellm.sensitivity.error_table import ErrorTable, TensorError
 from edgellm.spec import ModelSpec, Role, TensorSpec
 
 
-@dataclass(frozen=True, slots=True)
-class TensorError:
-    """The squared error that one format gives one tensor."""
-
-    output: float  # expected, of the output: sum_kj E[x_j^2] dW_kj^2; 0 where there are no inputs
-    row: float  # of one row, mean over the rows: what looking up an embedding meets
-
-
-ErrorTable = Mapping[str, Mapping[str, TensorError]]  # by tensor, then by format
-
-
 class NoiseSensitivity:
-    """Judges by a calibration's noise gains and measured rounding errors.
-
-    The caches of K and V are judged by the static priors.
-    """
+    """Judges by a calibration's noise gains and measured rounding errors."""
 
     name: ClassVar[str] = "noise"
     has_imatrix: ClassVar[bool] = True
 
     def __init__(
-        self, spec: ModelSpec, tables: Tables, calibration: Calibration, errors: ErrorTable
+        self,
+        spec: ModelSpec,
+        tables: Tables,
+        calibration: Calibration,
+        errors: ErrorTable,
+        caches: Caches | None = None,
     ) -> None:
-        """Raises InputError where the calibration or the errors lack a matrix of the model."""
+        """caches: judges K and V, by the static priors when None.
+
+        Raises InputError where the calibration or the errors lack a matrix of the model.
+        """
         self._tables = tables
         self._calibration = calibration
         self._errors = errors
-        self._caches = StaticSensitivity(spec, tables)
+        self._caches = caches or StaticCaches(spec, tables)
         self._tied = spec.tied_embeddings
         for tensor in spec.tensors:
             if tensor.is_matrix:
@@ -52,7 +45,7 @@ class NoiseSensitivity:
         return gain * error.row + (self._calibration.head_gain or 0.0) * error.output
 
     def kv_cost(self, key: KVFormat, value: KVFormat) -> float:
-        return self._caches.kv_cost(key, value)
+        return self._caches.cost(key, value)
 
     def _error(self, tensor: TensorSpec, weight_format: WeightFormat) -> TensorError:
         """The measured error; of a format named by hand, the nearest measured one's, scaled."""

@@ -1,0 +1,34 @@
+"""Sensitivity by role and depth alone, from measured priors: no model is run."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgellm.formats import KVFormat, Tables, WeightFormat
+from edgellm.sensitivity.caches import StaticCaches
+from edgellm.spec import ModelSpec, Role, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StaticSensitivity:
+    """Judges from a table of another model's measurements."""
+
+    spec: ModelSpec
+    tables: Tables
+
+    name: ClassVar[str] = "static"
+    has_imatrix: ClassVar[bool] = False
+
+    def cost(self, tensor: TensorSpec, weight_format: WeightFormat) -> float:
+        priors = self.tables.priors
+        prior = priors.roles[tensor.role.value] * self._depth_weight(tensor.layer)
+        if tensor.role is Role.TOKEN_EMBEDDING and self.spec.tied_embeddings:
+            prior += priors.roles[Role.OUTPUT.value]
+        return prior * weight_format.relative_rmse**2
+
+    def kv_cost(self, key: KVFormat, value: KVFormat) -> float:
+        return StaticCaches(self.spec, self.tables).cost(key, value)
+
+    def _depth_weight(self, layer: int | None) -> float:
+        if layer == 0:
+            return self.tables.priors.first_layer
+        return self.tables.priors.last_layer if layer == self.spec.layers - 1 else 1.0
