@@ -1,22 +1,26 @@
 """A plan: every decision about a conversion and the memory it will take."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from edgellm.errors import FormatError
 from edgellm.jsonfields import JsonObject
 
+# Whether predicted quality may be given for speed: not at all, a little, or more.
+Preference = Literal["quality", "balanced", "speed"]
 DEFAULT_CONTEXT = 4096  # tokens, where nobody asks for more; what a model allows may be huge
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the user allows: bytes for everything, or for the weights alone, and a context."""
+    """What the user allows: bytes for everything, or for the weights alone, a context, a pace."""
 
     context: int  # tokens the KV cache holds
     memory_bytes: int | None = None  # weights, KV cache, compute buffers and overhead together
     weights_bytes: int | None = None  # cap on the weights alone
     target_bpw: float | None = None  # cap on bits per weight, averaged over every weight
+    min_tokens_per_s: float | None = None  # decoding one conversation
+    preference: Preference = "quality"
 
 
 @dataclass(frozen=True, slots=True)
