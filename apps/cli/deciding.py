@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for, read_plan, settled
+from edgellm.apps.cli.planning import (
+    PlanningOptions,
+    check_mode,
+    read_budget,
+    read_plan,
+    settled,
+)
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
 from edgellm.formats import Tables
 from edgellm.plan import Plan
+from edgellm.planner import make_plan, uniform_plan
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
 
@@ -41,16 +48,25 @@ def decide(
     """Make the plan, or read it. Raises BudgetError, UsageError, InputError."""
     saved = None if request.file is None else read_plan(request.file)
     mode = request.mode if saved is None or saved.sensitivity == "uniform" else saved.sensitivity
-    sensitivity = calibration = None
-    if check_mode(mode, request.text, request.options.format):
+    options = request.options
+    measured = sensitivity = calibration = None
+    if check_mode(mode, request.text, options.format):
         from edgellm.apps.cli.measuring import measure
 
         measured = measure(
             checkpoint, spec, tables, store, text_file=request.text, threads=request.threads
         )
         sensitivity, calibration = measured.sensitivity, measured.calibration
-    if saved is None or request.file is None:
-        plan = plan_for(spec, request.options, tables, sensitivity)
-    else:
+    if saved is not None and request.file is not None:
         plan = settled(saved, request.file, spec, tables, sensitivity)
+        return Decision(plan, calibration)
+    budget = read_budget(options, spec)
+    if options.format is not None:
+        return Decision(uniform_plan(spec, options.format, budget, tables), None)
+    plan = make_plan(spec, budget, tables, sensitivity=sensitivity)
+    if measured is not None:
+        from edgellm.apps.cli.trial import Contest
+
+        contest = Contest(checkpoint, spec, tables, measured, store, request.threads)
+        plan = contest.better(plan, budget)
     return Decision(plan, calibration)

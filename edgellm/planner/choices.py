@@ -98,7 +98,9 @@ def settle_plan(
     value = planner.cache_format("value_format", plan.kv.value_format, source)
     run = RunSettings(key, value, plan.kv.context, plan.ubatch)
     choice = planner.chosen(chosen, run)
-    return planner.describe(choice, plan.budget_bytes, plan.sensitivity)
+    settled = planner.describe(choice, plan.budget_bytes, plan.sensitivity)
+    # What was tried holds for exactly these choices; an edit shows in the bytes.
+    return replace(settled, trial=plan.trial) if settled.memory == plan.memory else settled
 
 
 @dataclass(frozen=True, slots=True)
