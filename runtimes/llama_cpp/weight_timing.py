@@ -54,10 +54,16 @@ def measure_weights(
 
 
 def fill_region(region: Region) -> None:
-    """Write random bytes: zeros would look up one entry of a codebook again and again."""
+    """Write random codes with scales like those of a model.
+
+    Every second byte is one of eight, which gives the float16 scales, wherever a format has them,
+    two octaves. ggml may convert them through a table of 256 KiB: scales of any size would read
+    all of it and take twice the time in q8_0, and zeros would read one entry.
+    """
     import numpy as np
 
     pattern = np.random.default_rng(0).integers(0, 256, _PATTERN_BYTES, dtype=np.uint8)
+    pattern[1::2] = 0x18 + pattern[1::2] % 8
     content = np.resize(pattern, region.bytes)
     ctypes.memmove(region.address, content.ctypes.data, region.bytes)
 
