@@ -2,7 +2,8 @@
 
 A few seconds of single operations: a matrix of each weight format times a vector, attention over
 each pair of cache formats, and whole tokens of models too narrow for either to count. Figures are
-for an otherwise idle machine. Checked by `python -m benchmarks.decode_speed`.
+for an otherwise idle machine; a model that lives in a cache suffers most from programs it shares
+the cache with. Checked by `python -m benchmarks.decode_speed`.
 """
 
 import hashlib
