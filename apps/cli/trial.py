@@ -24,7 +24,7 @@ from edgellm.planner import make_plan, settle_plan
 from edgellm.progress import ProgressSink
 from edgellm.sensitivity import StaticSensitivity
 from edgellm.spec import ModelSpec
-from edgellm.speed import DecodeCost
+from edgellm.speed import DecodeSpeed
 from edgellm.store import Store
 
 _MAX_RESULT_BYTES = 1 << 16
@@ -41,7 +41,7 @@ class Contest:
     measured: Measurement  # what made the plan, and what both are rounded by
     store: Store  # keeps results, and files while they are tried
     threads: int | None
-    speed: DecodeCost | None = None
+    speed: DecodeSpeed | None = None
 
     def better(self, plan: Plan, budget: Budget) -> Plan:
         """The plan, or its static rival where that measured better; the record is in it.

@@ -22,7 +22,7 @@ from edgellm.planner.fitting import (
 from edgellm.planner.search import Choice, Offer, Search
 from edgellm.sensitivity import Sensitivity, StaticSensitivity
 from edgellm.spec import ModelSpec, TensorSpec
-from edgellm.speed import DecodeCost
+from edgellm.speed import CONTEXT_FILL, DecodeSpeed
 
 _NANO = 10**9
 
@@ -34,7 +34,7 @@ def make_plan(
     *,
     engine: str = "llama.cpp",
     sensitivity: Sensitivity | None = None,
-    speed: DecodeCost | None = None,
+    speed: DecodeSpeed | None = None,
     machine: str | None = None,
 ) -> Plan:
     """The plan with the least predicted KL divergence that stays inside every cap of the budget.
@@ -56,7 +56,7 @@ def uniform_plan(
     tables: Tables,
     *,
     engine: str = "llama.cpp",
-    speed: DecodeCost | None = None,
+    speed: DecodeSpeed | None = None,
     machine: str | None = None,
 ) -> Plan:
     """A plan with one format for every matrix; rows that do not divide take its fallback.
@@ -77,7 +77,7 @@ def settle_plan(
     source: str,
     *,
     sensitivity: Sensitivity | None = None,
-    speed: DecodeCost | None = None,
+    speed: DecodeSpeed | None = None,
 ) -> Plan:
     """A plan edited by hand, with every derived figure computed anew from its choices.
 
@@ -112,7 +112,7 @@ class _Planner:
     engine: EngineFacts
     machine: str
     judge: Sensitivity
-    speed: DecodeCost | None
+    speed: DecodeSpeed | None
 
     @classmethod
     def of(
@@ -121,7 +121,7 @@ class _Planner:
         tables: Tables,
         engine: str,
         sensitivity: Sensitivity | None,
-        speed: DecodeCost | None,
+        speed: DecodeSpeed | None,
         machine: str | None,
     ) -> "_Planner":
         if engine not in tables.engines:
@@ -280,8 +280,17 @@ class _Planner:
             # As the tensors are padded: the program counts in the largest unit all sizes share.
             memory_bytes=self.engine.padded_tensor_bytes(beside_bytes),
             cost=self.judge.kv_cost(run.key, run.value),
-            nanoseconds=_nanoseconds(self.speed.run_seconds(self.spec, run)) if self.speed else 0,
+            nanoseconds=self._run_nanoseconds(run),
         )
+
+    def _run_nanoseconds(self, run: RunSettings) -> int:
+        """Of reading a cache as full as speeds are stated for, and of what no choice changes."""
+        spec, speed = self.spec, self.speed
+        if speed is None:
+            return 0
+        tokens = CONTEXT_FILL * run.context
+        attention = speed.kv_seconds(spec, run.key.name, run.value.name, tokens)
+        return _nanoseconds(attention + speed.fixed_seconds(spec))
 
     def _plannable(self) -> list[WeightFormat]:
         return [fmt for fmt in self._writable() if fmt.plannable]
@@ -301,7 +310,7 @@ class _Planner:
     def _candidate(self, tensor: TensorSpec, weight_format: WeightFormat) -> Candidate:
         spec, speed = self.spec, self.speed
         loaded_bytes = resident_bytes(spec, tensor, weight_format, self.engine, self.machine)
-        seconds = speed.tensor_seconds(spec, tensor, weight_format) if speed else 0.0
+        seconds = speed.tensor_seconds(spec, tensor, weight_format.name) if speed else 0.0
         return Candidate(
             name=weight_format.name,
             stored_bytes=tensor_bytes(tensor, weight_format),

@@ -2,20 +2,21 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Any
 
 import pytest
 
 from edgellm.errors import BudgetError, UsageError
-from edgellm.formats import Tables, WeightFormat
-from edgellm.memory import RunSettings, memory_parts, resident_bytes
+from edgellm.formats import Tables
+from edgellm.memory import resident_bytes
 from edgellm.plan import Budget, Plan, Preference
 from edgellm.planner import SPEED_WORTH, UBATCH_WORTH, make_plan
 from edgellm.quant_tables import load_tables
 from edgellm.sensitivity import StaticSensitivity
-from edgellm.spec import ModelSpec, TensorSpec
+from edgellm.spec import ModelSpec
+from edgellm.speed import DecodeShape, DecodeSpeed
 from tests.support.specs import make_spec
 
 TABLES = load_tables()
@@ -26,17 +27,16 @@ SMALL = make_spec(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class BytesTakeTime:
-    """A machine that reads a byte a nanosecond, caches half as fast."""
-
-    def tensor_seconds(
-        self, spec: ModelSpec, tensor: TensorSpec, weight_format: WeightFormat
-    ) -> float:
-        return resident_bytes(spec, tensor, weight_format, ENGINE, MACHINE) / 1e9
-
-    def run_seconds(self, spec: ModelSpec, run: RunSettings) -> float:
-        return 2 * memory_parts(spec, 0, run, ENGINE).kv_cache_bytes / 1e9
+# A machine that reads a byte a nanosecond, and a tenth of that for each cached token.
+BYTES_TAKE_TIME = DecodeSpeed(
+    threads=1,
+    shape=DecodeShape.of(SMALL),
+    weight_seconds={name: fmt.bits_per_weight / 8e9 for name, fmt in TABLES.weight_formats.items()},
+    attention_seconds={key: dict.fromkeys(TABLES.kv_formats, 1e-10) for key in TABLES.kv_formats},
+    layer_seconds=0.0,
+    token_seconds=0.0,
+    spread=0.0,
+)
 
 
 def random_spec(rng: random.Random) -> ModelSpec:
@@ -110,7 +110,7 @@ def test_no_single_cache_pair_would_have_allowed_a_better_plan(share: float) -> 
 
 def paced(memory_bytes: int, **more: Any) -> Plan:
     budget = Budget(4096, memory_bytes=memory_bytes, **more)
-    return make_plan(SMALL, budget, TABLES, machine=MACHINE, speed=BytesTakeTime())
+    return make_plan(SMALL, budget, TABLES, machine=MACHINE, speed=BYTES_TAKE_TIME)
 
 
 def test_a_plan_keeps_the_pace_it_was_asked_for() -> None:
@@ -120,8 +120,9 @@ def test_a_plan_keeps_the_pace_it_was_asked_for() -> None:
     plan = paced(roomy, min_tokens_per_s=1.5 * free)
     assert plan.predicted_tokens_per_s is not None
     assert plan.predicted_tokens_per_s >= 1.5 * free
-    weights_and_caches = plan.memory.weights_bytes + 2 * plan.memory.kv_cache_bytes
-    assert plan.predicted_tokens_per_s == pytest.approx(1e9 / weights_and_caches, rel=1e-4)
+    assert plan.predicted_tokens_per_s == pytest.approx(
+        BYTES_TAKE_TIME.tokens_per_s(SMALL, plan), rel=1e-4
+    )
 
 
 def test_a_pace_that_nothing_keeps_is_refused_with_the_fastest_there_is() -> None:
