@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from textwrap import wrap
 
-from edgellm.planner.explain import Choice, Explanation, Reason, Step, UbatchChoice
+from edgellm.planner.exchange import Step
+from edgellm.planner.explain import Explanation, Reason, UbatchVerdict, Verdict
 from edgellm.spec import ModelSpec, Role, TensorSpec
 from edgellm.units import format_bytes
 
@@ -39,7 +40,7 @@ class _Row:
     """Choices that are alike, told together."""
 
     label: str
-    choices: Sequence[Choice]
+    choices: Sequence[Verdict]
 
     @property
     def kl_divergence(self) -> float:
@@ -54,16 +55,18 @@ class _Row:
             f"{self.kl_divergence:>9.3g} {share:>6} {size:>12}"
         )
         if finer := _together(choice.finer for choice in self.choices):
-            yield _step_line(_WHY[first.reason], finer, "-", "+")
+            yield _step_line(_WHY[first.reason], finer, +1)
         if coarser := _together(choice.coarser for choice in self.choices):
-            yield _step_line("coarser", coarser, "+", "-")
+            yield _step_line("coarser", coarser, -1)
 
 
-def _step_line(label: str, step: Step, nats_sign: str, bytes_sign: str) -> str:
-    nats, size = f"{step.kl_divergence:.3g}", format_bytes(step.bytes)
+def _step_line(label: str, step: Step, direction: int) -> str:
+    """direction: 1 towards more bytes, -1 towards fewer."""
+    nats = f"{-direction * step.kl_divergence:+.3g}"
+    size = f"{'+' if direction > 0 else '-'}{format_bytes(step.bytes)}"
     return (
-        f"    {label:<{_LABEL_WIDTH - 2}} {step.to:<10}{'':>5} {nats_sign + nats:>9} {'':>6} "
-        f"{bytes_sign + size:>12} {step.nats_per_mib:>8.2g}"
+        f"    {label:<{_LABEL_WIDTH - 2}} {step.to:<10}{'':>5} {nats:>9} {'':>6} "
+        f"{size:>12} {step.nats_per_mib:>8.2g}"
     )
 
 
@@ -76,9 +79,9 @@ def _together(steps: Iterable[Step | None]) -> Step | None:
     return Step(taken[0].to, total_bytes, sum(step.kl_divergence for step in taken))
 
 
-def _groups(spec: ModelSpec, choices: Iterable[Choice]) -> Iterator[_Row]:
+def _groups(spec: ModelSpec, choices: Iterable[Verdict]) -> Iterator[_Row]:
     tensors = _by_name(spec)
-    alike: dict[tuple[object, ...], list[Choice]] = defaultdict(list)
+    alike: dict[tuple[object, ...], list[Verdict]] = defaultdict(list)
     for choice in choices:
         neighbours = [step and step.to for step in (choice.finer, choice.coarser)]
         role = tensors[choice.name].role
@@ -129,12 +132,11 @@ def _dominance(spec: ModelSpec, explanation: Explanation) -> str:
             layers[tensor.layer] += choice.kl_divergence  # type: ignore[assignment]
     weights_bytes = role_bytes.total()
     parts = [
-        f"{role} {_percent(cost, total)} (in {_percent(role_bytes[role], weights_bytes)} of the "
-        "bytes)"
+        f"{role} {_percent(cost, total)} in {_percent(role_bytes[role], weights_bytes)} of bytes"
         for role, cost in roles.most_common(NAMED_AT_MOST)
     ]
     deep = [f"{layer} {_percent(cost, total)}" for layer, cost in layers.most_common(NAMED_AT_MOST)]
-    return f"Most comes from {', '.join(parts)}; of the layers, from {', '.join(deep)}."
+    return f"Costliest roles: {', '.join(parts)}. Costliest layers: {', '.join(deep)}."
 
 
 def _rate(explanation: Explanation) -> str:
@@ -148,7 +150,7 @@ def _rate(explanation: Explanation) -> str:
     )
 
 
-def _ubatch(choice: UbatchChoice) -> str:
+def _ubatch(choice: UbatchVerdict) -> str:
     def neighbour(step: Step, verb: str) -> str:
         worth = f" (worth {step.kl_divergence:.2g} nats in finer weights)"
         size = format_bytes(step.bytes)

@@ -52,8 +52,6 @@ def curve(
     tables: Tables,
     sensitivity: Sensitivity,
     steps: int = STEPS,
-    *,
-    machine: str | None = None,
 ) -> tuple[CurvePoint, ...]:
     """The best plan for each of at most `steps` budgets, the smallest first.
 
@@ -64,7 +62,7 @@ def curve(
 
     def plan(memory_bytes: int | None) -> Plan:
         caps = Budget(budget.context, memory_bytes)
-        return make_plan(spec, caps, tables, sensitivity=sensitivity, machine=machine)
+        return make_plan(spec, caps, tables, sensitivity=sensitivity)
 
     def least_bytes() -> int:
         try:
@@ -90,17 +88,14 @@ def uniform_points(
     tables: Tables,
     sensitivity: Sensitivity,
     formats: Sequence[str] = UNIFORM_FORMATS,
-    *,
-    machine: str | None = None,
 ) -> dict[str, CurvePoint]:
     """By format: the plan that gives it to every matrix, judged as the curve is.
 
     Each takes the finest caches and the least scratch, so that memory compares with the curve's.
     """
-    caps = replace(budget, memory_bytes=None, weights_bytes=None, target_bpw=None)
     points = {}
     for name in formats:
-        plan = uniform_plan(spec, name, caps, tables, machine=machine)
+        plan = uniform_plan(spec, name, Budget(budget.context), tables)
         compact = _compact(spec, plan, tables, sensitivity)
         points[name] = CurvePoint.of(compact, compact.memory.total_bytes)
     return points

@@ -1,13 +1,10 @@
 """Why a plan gave each tensor its format: what a finer one would save, what a coarser one frees.
 
-Bytes under a cap have a price, the exchange rate: the nats per token that one more byte would save
-if formats could be mixed inside a tensor. It is the multiplier of the relaxed multiple-choice
-knapsack (Sinha and Zoltners, Operations Research 27(3), 1979): every step along the lower hull of
-each tensor's (bytes, cost) is taken in order of what it saves per byte, and the rate is that of the
-first step for which no room is left. A best choice takes the steps that save more than the rate.
+The price of bytes under the plan's cap is the exchange rate of `edgellm.planner.exchange`.
 """
 
-from collections.abc import Iterable, Sequence
+import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -17,10 +14,9 @@ from edgellm.formats import EngineFacts, Tables, WeightFormat
 from edgellm.memory import RunSettings, memory_parts, resident_bytes, tensor_bytes
 from edgellm.plan import Budget, Plan
 from edgellm.planner import make_plan, settle_plan
+from edgellm.planner.exchange import MIB, Option, Step, coarser_step, exchange_rate, finer_step
 from edgellm.sensitivity import Sensitivity, StaticSensitivity
 from edgellm.spec import ModelSpec, TensorSpec
-
-_MIB = 2**20
 
 
 class Cap(StrEnum):
@@ -41,24 +37,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A change of one choice."""
-
-    to: str  # the format, pair of formats or ubatch instead
-    bytes: int  # added by a finer choice, freed by a coarser one
-    kl_divergence: float  # nats per token: saved by a finer choice, added by a coarser one
-
-    @property
-    def nats_per_mib(self) -> float:
-        return _MIB * self.kl_divergence / self.bytes
-
-    def to_json(self) -> dict[str, Any]:
-        change = {"bytes": self.bytes, "kl_divergence": self.kl_divergence}
-        return {"format": self.to, **change, "nats_per_mib": self.nats_per_mib}
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Verdict:
     """One tensor, or the pair of caches: what was chosen, and its best neighbours."""
 
     name: str
@@ -86,7 +65,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class UbatchChoice:
+class UbatchVerdict:
     """The ubatch, and what its neighbours' bytes are worth to the weights at the exchange rate."""
 
     ubatch: int  # tokens
@@ -108,9 +87,9 @@ class Explanation:
     cap: Cap
     room_bytes: int  # left free under the cap
     nats_per_mib: float  # the exchange rate; 0 where more bytes buy nothing
-    tensors: tuple[Choice, ...]  # every matrix, the costliest first
-    kv: Choice
-    ubatch: UbatchChoice
+    tensors: tuple[Verdict, ...]  # every matrix, the costliest first
+    kv: Verdict
+    ubatch: UbatchVerdict
     static_kl_divergence: (
         float | None
     )  # of the static table's plan, judged alike; None if it is this
@@ -141,65 +120,15 @@ def explain(
     budget: Budget,
     tables: Tables,
     sensitivity: Sensitivity,
-    machine: str,
+    machine: str | None = None,
 ) -> Explanation:
     """What each choice of `plan` costs, and what its neighbours would change.
 
-    budget: the caps the plan was made for. machine: as `platform.machine` names it.
+    budget: the caps the plan was made for. machine: where the model will run, as
+    `platform.machine` names it; this one when None.
     """
-    return _Explainer(spec, plan, budget, tables, sensitivity, machine).explanation()
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """One way to make a choice."""
-
-    name: str
-    bytes: int
-    cost: float  # nats per token
-
-
-def steps_up(offers: Iterable[Offer]) -> list[Step]:
-    """The steps along the lower hull of (bytes, cost), from the fewest bytes to the least cost."""
-    ordered = sorted(offers, key=lambda offer: (offer.bytes, offer.cost))
-    steps, here = [], ordered[0]
-    while (step := finer_step(here, ordered)) is not None:
-        steps.append(step)
-        here = next(offer for offer in ordered if offer.name == step.to)
-    return steps
-
-
-def finer_step(here: Offer, offers: Sequence[Offer]) -> Step | None:
-    """The step to lower cost that saves the most per byte; None where nothing costs less."""
-    steps = [
-        Step(offer.name, offer.bytes - here.bytes, here.cost - offer.cost)
-        for offer in offers
-        if offer.bytes > here.bytes and offer.cost < here.cost
-    ]
-    return max(steps, key=lambda step: (step.nats_per_mib, step.bytes), default=None)
-
-
-def coarser_step(here: Offer, offers: Sequence[Offer]) -> Step | None:
-    """The step to fewer bytes that costs the least per byte; None where nothing is smaller."""
-    steps = [
-        Step(offer.name, here.bytes - offer.bytes, offer.cost - here.cost)
-        for offer in offers
-        if offer.bytes < here.bytes
-    ]
-    return min(steps, key=lambda step: (step.nats_per_mib, step.bytes), default=None)
-
-
-def exchange_rate(menus: Iterable[Sequence[Offer]], cap_bytes: int) -> float:
-    """Nats per MiB that the next byte would save where the menus may take `cap_bytes` together."""
-    room_bytes, steps = cap_bytes, []
-    for menu in menus:
-        room_bytes -= min(offer.bytes for offer in menu)
-        steps += steps_up(menu)
-    for step in sorted(steps, key=lambda step: -step.nats_per_mib):
-        room_bytes -= step.bytes
-        if room_bytes < 0:
-            return step.nats_per_mib
-    return 0.0
+    here = machine or platform.machine()
+    return _Explainer(spec, plan, budget, tables, sensitivity, here).explanation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,18 +149,23 @@ class _Explainer:
         ]
         menus = [self._menu(tensor, chosen, cap) for tensor, chosen in matrices]
         taken = [_named(menu, name) for menu, (_, name) in zip(menus, matrices, strict=True)]
-        rate = exchange_rate(menus, sum(offer.bytes for offer in taken) + room)
+        pairs, pair = self._caches()
+        # Caches compete with weights only where one cap holds both.
+        rivals = [(pairs, pair)] if cap is Cap.MEMORY else []
+        taken_bytes = sum(option.bytes for option in (*taken, *(each for _, each in rivals)))
+        rate = exchange_rate([*menus, *(menu for menu, _ in rivals)], taken_bytes + room)
         tensors = [
-            self._tensor_choice(tensor, offer, menu, rate, room)
-            for (tensor, _), offer, menu in zip(matrices, taken, menus, strict=True)
+            _verdict(tensor.name, option, self._bits(option), menu, rate, room)
+            for (tensor, _), option, menu in zip(matrices, taken, menus, strict=True)
         ]
         memory_rate = rate if cap is Cap.MEMORY else 0.0
+        bits = self.plan.kv.bits_per_element
         return Explanation(
             cap=cap,
             room_bytes=room,
             nats_per_mib=rate,
             tensors=tuple(sorted(tensors, key=lambda choice: -choice.kl_divergence)),
-            kv=self._caches(memory_rate),
+            kv=_verdict("kv_cache", pair, bits, pairs, memory_rate, self._memory_room),
             ubatch=self._ubatch(memory_rate),
             static_kl_divergence=self._static(),
         )
@@ -262,7 +196,7 @@ class _Explainer:
             rooms.append((cap_bytes - stored_bytes, Cap.BITS))
         return min(rooms)
 
-    def _menu(self, tensor: TensorSpec, chosen: str, cap: Cap) -> list[Offer]:
+    def _menu(self, tensor: TensorSpec, chosen: str, cap: Cap) -> list[Option]:
         columns, formats = tensor.shape[-1], self.tables.weight_formats
         offered = [
             fmt.name
@@ -270,54 +204,56 @@ class _Explainer:
             if fmt.plannable and (self.judge.has_imatrix or not fmt.needs_imatrix)
         ]
         names = {self.tables.format_for_rows(name, columns).name for name in offered} | {chosen}
-        return [self._offer(tensor, formats[name], cap) for name in sorted(names)]
+        return [self._option(tensor, formats[name], cap) for name in sorted(names)]
 
-    def _offer(self, tensor: TensorSpec, fmt: WeightFormat, cap: Cap) -> Offer:
+    def _option(self, tensor: TensorSpec, fmt: WeightFormat, cap: Cap) -> Option:
         size = (
             tensor_bytes(tensor, fmt)
             if cap is Cap.BITS
             else resident_bytes(self.spec, tensor, fmt, self._engine, self.machine)
         )
-        return Offer(fmt.name, size, self.judge.cost(tensor, fmt))
+        return Option(fmt.name, size, self.judge.cost(tensor, fmt))
 
-    def _tensor_choice(
-        self, tensor: TensorSpec, taken: Offer, menu: Sequence[Offer], rate: float, room: int
-    ) -> Choice:
-        bits = self.tables.weight_formats[taken.name].bits_per_weight
-        return _choice(tensor.name, taken, bits, menu, rate, room)
+    def _bits(self, option: Option) -> float:
+        return self.tables.weight_formats[option.name].bits_per_weight
 
-    def _caches(self, rate: float) -> Choice:
-        """The pair of caches; a pair's bytes include the scratch that reading it takes."""
+    def _caches(self) -> tuple[list[Option], Option]:
+        """The pairs of caches, and the chosen one.
+
+        A pair's bytes differ from the chosen one's by the scratch that reading it takes as well.
+        """
         run, formats = self._run, self.tables.kv_formats
         pairs = [(formats[key], formats[value]) for key, value in self.tables.kv_ladder]
         fitting = [pair for pair in pairs if all(f.divides(self.spec.head_dim) for f in pair)]
         menu = [
-            Offer(
-                f"{key.name}/{value.name}",
-                self._total(replace(run, key=key, value=value))
-                - self._total(run)
-                + self.plan.memory.kv_cache_bytes,
-                self.judge.kv_cost(key, value),
-            )
+            self._pair(replace(run, key=key, value=value))
             for key, value in dict.fromkeys([*fitting, (run.key, run.value)])
         ]
-        taken = _named(menu, f"{run.key.name}/{run.value.name}")
-        bits = self.plan.kv.bits_per_element
-        return _choice("kv_cache", taken, bits, menu, rate, self._memory_room)
+        return menu, self._pair(run)
 
-    def _ubatch(self, rate: float) -> UbatchChoice:
-        def step(ubatch: int) -> Step:
-            changed = abs(self._total(replace(run, ubatch=ubatch)) - self._total(run))
-            return Step(str(ubatch), changed, rate * changed / _MIB)
-
-        run, offered = self._run, self._engine.ubatches
-        larger = min((each for each in offered if each > run.ubatch), default=None)
-        smaller = max((each for each in offered if each < run.ubatch), default=None)
-        return UbatchChoice(
-            run.ubatch,
-            None if larger is None else step(larger),
-            None if smaller is None else step(smaller),
+    def _pair(self, run: RunSettings) -> Option:
+        added_bytes = self._total(run) - self.plan.memory.total_bytes
+        return Option(
+            f"{run.key.name}/{run.value.name}",
+            self.plan.memory.kv_cache_bytes + added_bytes,
+            self.judge.kv_cost(run.key, run.value),
         )
+
+    def _ubatch(self, rate: float) -> UbatchVerdict:
+        run = self._run
+        sizes = {u: self._total(replace(run, ubatch=u)) for u in self._engine.ubatches}
+        here_bytes = self._total(run)
+        # A ubatch beyond the context takes no more than one of the context's length.
+        larger = min((u for u, size in sizes.items() if size > here_bytes), default=None)
+        smaller = max((u for u, size in sizes.items() if size < here_bytes), default=None)
+
+        def step(ubatch: int | None) -> Step | None:
+            if ubatch is None:
+                return None
+            changed = abs(sizes[ubatch] - here_bytes)
+            return Step(str(ubatch), changed, rate * changed / MIB)
+
+        return UbatchVerdict(run.ubatch, step(larger), step(smaller))
 
     def _total(self, run: RunSettings) -> int:
         weights_bytes = self.plan.memory.weights_bytes
@@ -327,7 +263,8 @@ class _Explainer:
         """What the static table's plan within the same caps costs by this judge."""
         if self.judge.name == StaticSensitivity.name:
             return None
-        caps = replace(self.budget, memory_bytes=self.plan.budget_bytes)
+        given = self.budget
+        caps = Budget(given.context, self.plan.budget_bytes, given.weights_bytes, given.target_bpw)
         try:
             plan = make_plan(self.spec, caps, self.tables, machine=self.machine)
         except BudgetError:  # the static table may not use the smallest formats
@@ -336,11 +273,11 @@ class _Explainer:
         return judged.predicted_kl_divergence
 
 
-def _choice(
-    name: str, taken: Offer, bits: float, menu: Sequence[Offer], rate: float, room: int
-) -> Choice:
+def _verdict(
+    name: str, taken: Option, bits: float, menu: Sequence[Option], rate: float, room: int
+) -> Verdict:
     finer = finer_step(taken, menu)
-    return Choice(
+    return Verdict(
         name=name,
         format=taken.name,
         bits=bits,
@@ -360,5 +297,5 @@ def _reason(finer: Step | None, rate: float, room: int) -> Reason:
     return Reason.ROOM if finer.bytes > room else Reason.OTHER
 
 
-def _named(menu: Sequence[Offer], name: str) -> Offer:
-    return next(offer for offer in menu if offer.name == name)
+def _named(menu: Sequence[Option], name: str) -> Option:
+    return next(option for option in menu if option.name == name)
