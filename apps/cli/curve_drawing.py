@@ -37,12 +37,19 @@ class Canvas:
         self.rows[row][column] = char
 
     def label(self, column: int, row: int, text: str) -> None:
-        """Write beside a mark where nothing is yet: right of it, else left, else nowhere."""
-        for start in (column + 2, column - 1 - len(text)):
-            cells = self.rows[row][max(start - 1, 0) : start + len(text) + 1]
-            if start >= 0 and start + len(text) <= WIDTH and set(cells) <= {" "}:
-                self.rows[row][start : start + len(text)] = text
+        """Write beside a mark where nothing is yet: right, left, above, below, or nowhere."""
+        inside = min(column, WIDTH - len(text))
+        beside = ((row, column + 2), (row, column - 1 - len(text)))
+        for at, start in (*beside, (row - 1, inside), (row + 1, inside)):
+            if self._is_free(at, start, start + len(text)):
+                self.rows[at][start : start + len(text)] = text
                 return
+
+    def _is_free(self, row: int, start: int, end: int) -> bool:
+        """Whether the cells hold nothing, nor their neighbours on both sides."""
+        if not (0 <= row < HEIGHT and start >= 0 and end <= WIDTH):
+            return False
+        return set(self.rows[row][max(start - 1, 0) : end + 1]) == {" "}
 
 
 def drawing_lines(report: CurveReport) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgellm.apps.cli.curve_report import YOURS, CurveReport
-from edgellm.errors import UsageError
+from edgellm.errors import OutputError, UsageError
 from edgellm.files import write_file, write_json
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _UNITS = (("GiB", 2**30), ("MiB", 2**20))
 
 
 def check_curve_file(path: Path) -> None:
-    """Raises UsageError for a kind of file that cannot be written here."""
+    """Raises UsageError for a kind of file that cannot be written here, OutputError for a place."""
     if path.suffix.lower() not in SUFFIXES:
         kinds = ", ".join(SUFFIXES)
         raise UsageError(f"--curve-file {path}: the name ends in none of {kinds}; rename it")
@@ -27,6 +27,8 @@ def check_curve_file(path: Path) -> None:
             f"--curve-file {path} needs matplotlib, which is not installed: "
             "pip install 'edgellm[plots]', or name a .json file"
         )
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
 
 
 def write_curve(report: CurveReport, path: Path) -> None:

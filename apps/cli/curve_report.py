@@ -1,6 +1,6 @@
 """What `plan --curve` shows: plans over memory, uniform formats, and the user's own plan."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,19 @@ class CurveReport:
     plan: CurvePoint  # the one asked for
 
     @classmethod
-    def of(cls, spec: ModelSpec, plan: Plan, tables: Tables, judge: Sensitivity) -> "CurveReport":
+    def of(
+        cls,
+        spec: ModelSpec,
+        plan: Plan,
+        tables: Tables,
+        judge: Sensitivity,
+        on_plan: Callable[[], None] = lambda: None,
+    ) -> "CurveReport":
+        """on_plan: called for each of the curve's `edgellm.planner.curve.STEPS` plans."""
         budget = Budget(plan.kv.context)
         return cls(
             title=f"{spec.name}, {plan.kv.context} tokens, {judge.name} sensitivity",
-            points=curve(spec, budget, tables, judge),
+            points=curve(spec, budget, tables, judge, on_plan=on_plan),
             uniform=uniform_points(spec, budget, tables, judge),
             plan=CurvePoint.of(plan),
         )

@@ -1,8 +1,7 @@
 """What more memory buys: predicted KL divergence against bytes, one plan a budget."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Any
 
 from edgellm.errors import BudgetError
@@ -31,13 +30,12 @@ class CurvePoint:
     @classmethod
     def of(cls, plan: Plan, budget_bytes: int | None = None) -> "CurvePoint":
         """budget_bytes: what the point stands for, the plan's own budget when None."""
-        assert plan.predicted_kl_divergence is not None
         return cls(
             budget_bytes=plan.budget_bytes if budget_bytes is None else budget_bytes,
             total_bytes=plan.memory.total_bytes,
             weights_bytes=plan.memory.weights_bytes,
             bits_per_weight=plan.bits_per_weight,
-            kl_divergence=plan.predicted_kl_divergence,
+            kl_divergence=_divergence(plan),
             key_format=plan.kv.key_format,
             value_format=plan.kv.value_format,
         )
@@ -52,12 +50,15 @@ def curve(
     tables: Tables,
     sensitivity: Sensitivity,
     steps: int = STEPS,
+    *,
+    on_plan: Callable[[], None] = lambda: None,
 ) -> tuple[CurvePoint, ...]:
     """The best plan for each of at most `steps` budgets, the smallest first.
 
     The budgets go in equal ratios from the least memory that fits to what the finest formats take.
-    budget: gives the context; its other caps are not kept. A plan that a smaller budget made stands
-    for a larger one where it is predicted better, as when the larger one reads prompts faster.
+    A plan that a smaller budget made stands for a larger one where it is predicted better, as when
+    the larger one reads prompts faster. budget: gives the context; its other caps are not kept.
+    on_plan: called once a budget.
     """
 
     def plan(memory_bytes: int | None) -> Plan:
@@ -72,13 +73,12 @@ def curve(
 
     finest = _compact(spec, plan(None), tables, sensitivity)
     points: list[CurvePoint] = []
-    best, best_kld = finest, inf
+    plans: list[Plan] = []
     for budget_bytes in _ratios(least_bytes(), finest.memory.total_bytes, steps):
-        made = plan(budget_bytes)
-        assert made.predicted_kl_divergence is not None
-        if made.predicted_kl_divergence < best_kld:
-            best, best_kld = made, made.predicted_kl_divergence
-        points.append(CurvePoint.of(best, budget_bytes))
+        fitting = [finest] if finest.memory.total_bytes <= budget_bytes else []
+        plans = [min((*plans, plan(budget_bytes), *fitting), key=_divergence)]
+        points.append(CurvePoint.of(plans[0], budget_bytes))
+        on_plan()
     return tuple(points)
 
 
@@ -99,6 +99,11 @@ def uniform_points(
         compact = _compact(spec, plan, tables, sensitivity)
         points[name] = CurvePoint.of(compact, compact.memory.total_bytes)
     return points
+
+
+def _divergence(plan: Plan) -> float:
+    assert plan.predicted_kl_divergence is not None
+    return plan.predicted_kl_divergence
 
 
 def _compact(spec: ModelSpec, plan: Plan, tables: Tables, sensitivity: Sensitivity) -> Plan:
