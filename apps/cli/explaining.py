@@ -7,7 +7,7 @@ from itertools import pairwise
 from textwrap import wrap
 
 from edgellm.planner.exchange import Step
-from edgellm.planner.explain import Explanation, Reason, UbatchVerdict, Verdict
+from edgellm.planner.explain import Cap, Explanation, Reason, UbatchVerdict, Verdict
 from edgellm.spec import ModelSpec, Role, TensorSpec
 from edgellm.units import format_bytes
 
@@ -18,6 +18,11 @@ _WHY = {
     Reason.DEAR: "finer, too dear",
     Reason.ROOM: "finer, no room",
     Reason.OTHER: "finer, not taken",
+}
+_UNDER = {
+    Cap.MEMORY: "",
+    Cap.WEIGHTS: " under the cap on the weights' memory",
+    Cap.BITS: " under the cap on bits per weight",
 }
 
 
@@ -144,9 +149,9 @@ def _rate(explanation: Explanation) -> str:
     if explanation.nats_per_mib == 0:
         return f"Every finer format fits: {left} are left, and more would buy nothing."
     return (
-        f"The exchange rate is {explanation.nats_per_mib:.2g} nats per MiB: a finer format is "
-        f"taken where its bytes save more than that, and too dear where they save less. {left} "
-        "are left."
+        f"The exchange rate{_UNDER[explanation.cap]} is {explanation.nats_per_mib:.2g} nats per "
+        "MiB: a finer format is taken where its bytes save more than that and find room, and is "
+        f"too dear where they save less. {left} are left."
     )
 
 
