@@ -147,7 +147,7 @@ def _dominance(spec: ModelSpec, explanation: Explanation) -> str:
 def _rate(explanation: Explanation) -> str:
     left = format_bytes(explanation.room_bytes)
     if explanation.nats_per_mib == 0:
-        return f"Every finer format fits: {left} are left, and more would buy nothing."
+        return f"The finest formats fit; {left} are left, and more would buy nothing."
     return (
         f"The exchange rate{_UNDER[explanation.cap]} is {explanation.nats_per_mib:.2g} nats per "
         "MiB: a finer format is taken where its bytes save more than that and find room, and is "

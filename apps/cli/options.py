@@ -117,7 +117,7 @@ CurveFile = Annotated[
     typer.Option(
         "--curve-file",
         metavar="FILE",
-        help="Also save that curve: .json, .svg or .png (pictures need edgellm[plots]).",
+        help="Save that curve as .json, .svg or .png; pictures need edgellm[plots].",
     ),
 ]
 

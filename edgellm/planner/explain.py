@@ -66,7 +66,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class UbatchVerdict:
-    """The ubatch, and what its neighbours' bytes are worth to the weights at the exchange rate."""
+    """The ubatch, and what its neighbours' bytes are worth to the rest at the exchange rate."""
 
     ubatch: int  # tokens
     larger: Step | None
@@ -75,9 +75,14 @@ class UbatchVerdict:
     def to_json(self) -> dict[str, Any]:
         return {
             "ubatch": self.ubatch,
-            "larger": self.larger and self.larger.to_json(),
-            "smaller": self.smaller and self.smaller.to_json(),
+            "larger": self.larger and _ubatch_json(self.larger),
+            "smaller": self.smaller and _ubatch_json(self.smaller),
         }
+
+
+def _ubatch_json(step: Step) -> dict[str, Any]:
+    change = {"bytes": step.bytes, "kl_divergence": step.kl_divergence}
+    return {"ubatch": int(step.to), **change}
 
 
 @dataclass(frozen=True, slots=True)

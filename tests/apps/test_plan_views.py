@@ -60,6 +60,7 @@ def test_explain_joins_the_json_and_changes_nothing_else(cli: Cli, checkpoint: P
     assert explain["kl_divergence"] == pytest.approx(plain["predicted"]["kl_divergence"])
     matrices = {row["name"] for row in plain["weights"]["tensors"] if row["format"] != "f32"}
     assert {row["name"] for row in explain["tensors"]} == matrices
+    assert explain["ubatch"]["ubatch"] == plain["ubatch"]
 
 
 def test_an_explanation_names_the_role_that_costs_most_first(cli: Cli, checkpoint: Path) -> None:
