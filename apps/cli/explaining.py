@@ -118,9 +118,11 @@ def _summary(spec: ModelSpec, explanation: Explanation) -> Iterator[str]:
     yield _dominance(spec, explanation)
     yield _rate(explanation)
     yield _ubatch(explanation.ubatch)
-    if (static := explanation.static_kl_divergence) is not None:
-        times = f", {static / total:.2f} times as much" if total else ""
-        yield f"The static table's plan would cost {static:.3g} by the same measure{times}."
+    if explanation.static_taken:
+        yield (
+            "These formats are the static table's, which measured better; the figures are what "
+            "this model's measurements predict of them."
+        )
 
 
 def _dominance(spec: ModelSpec, explanation: Explanation) -> str:

@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from edgellm.errors import BudgetError
 from edgellm.formats import EngineFacts, Tables, WeightFormat
 from edgellm.memory import RunSettings, memory_parts, resident_bytes, tensor_bytes
 from edgellm.plan import Budget, Plan
-from edgellm.planner import make_plan, settle_plan
 from edgellm.planner.exchange import MIB, Option, Step, coarser_step, exchange_rate, finer_step
-from edgellm.sensitivity import Sensitivity, StaticSensitivity
+from edgellm.sensitivity import Sensitivity
 from edgellm.spec import ModelSpec, TensorSpec
 
 
@@ -95,9 +93,7 @@ class Explanation:
     tensors: tuple[Verdict, ...]  # every matrix, the costliest first
     kv: Verdict
     ubatch: UbatchVerdict
-    static_kl_divergence: (
-        float | None
-    )  # of the static table's plan, judged alike; None if it is this
+    static_taken: bool  # a static plan measured better: other reasons than these decided
 
     @property
     def kl_divergence(self) -> float:
@@ -112,7 +108,7 @@ class Explanation:
             "room_bytes": self.room_bytes,
             "nats_per_mib": self.nats_per_mib,
             "kl_divergence": total,
-            "static_kl_divergence": self.static_kl_divergence,
+            "static_taken": self.static_taken,
             "kv": self.kv.to_json(total),
             "ubatch": self.ubatch.to_json(),
             "tensors": [choice.to_json(total) for choice in self.tensors],
@@ -172,7 +168,7 @@ class _Explainer:
             tensors=tuple(sorted(tensors, key=lambda choice: -choice.kl_divergence)),
             kv=_verdict("kv_cache", pair, bits, pairs, memory_rate, self._memory_room),
             ubatch=self._ubatch(memory_rate),
-            static_kl_divergence=self._static(),
+            static_taken=self.plan.trial is not None and self.plan.trial.static_won,
         )
 
     @property
@@ -263,19 +259,6 @@ class _Explainer:
     def _total(self, run: RunSettings) -> int:
         weights_bytes = self.plan.memory.weights_bytes
         return memory_parts(self.spec, weights_bytes, run, self._engine).total_bytes
-
-    def _static(self) -> float | None:
-        """What the static table's plan within the same caps costs by this judge."""
-        if self.judge.name == StaticSensitivity.name:
-            return None
-        given = self.budget
-        caps = Budget(given.context, self.plan.budget_bytes, given.weights_bytes, given.target_bpw)
-        try:
-            plan = make_plan(self.spec, caps, self.tables, machine=self.machine)
-        except BudgetError:  # the static table may not use the smallest formats
-            return None
-        judged = settle_plan(self.spec, plan, self.tables, "static", sensitivity=self.judge)
-        return judged.predicted_kl_divergence
 
 
 def _verdict(
