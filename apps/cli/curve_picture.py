@@ -44,16 +44,17 @@ def picture(report: CurveReport, kind: str) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    style = {
-        "font.family": "sans-serif",
-        "svg.hashsalt": "edgellm",
-        "text.color": _INK,
-        "axes.labelcolor": _INK,
-        "axes.edgecolor": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-    }
-    with mpl.rc_context(style):
+    with mpl.rc_context(
+        {
+            "font.family": "sans-serif",
+            "svg.hashsalt": "edgellm",
+            "text.color": _INK,
+            "axes.labelcolor": _INK,
+            "axes.edgecolor": _INK,
+            "xtick.color": _INK,
+            "ytick.color": _INK,
+        }
+    ):
         figure = Figure(figsize=(8, 5), layout="constrained")
         _draw(figure.add_subplot(), report)
         file = io.BytesIO()
