@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgellm.likeliest import F32Array, F64Array, Likeliest, Softmax, divergence
+from edgellm.saved_reference import SavedReference
 
 Expected = F32Array | Likeliest  # logits, [positions, vocabulary], or what was kept of them
 
@@ -95,8 +96,19 @@ class Comparison:
         self, reference: Iterable[Expected], model: Iterable[F32Array], following: Sequence[int]
     ) -> None:
         """Add the positions of a window, whose predictions come in equal pieces; see add()."""
+        self._add_pieces(zip(reference, model, strict=True), following)
+
+    def add_saved_window(
+        self, saved: SavedReference, model: Iterable[F32Array], following: Sequence[int]
+    ) -> None:
+        """Add the positions of the window that `saved` has begun."""
+        self._add_pieces(((saved.take(len(found)), found) for found in model), following)
+
+    def _add_pieces(
+        self, pieces: Iterable[tuple[Expected, F32Array]], following: Sequence[int]
+    ) -> None:
         begin = 0
-        for expected, found in zip(reference, model, strict=True):
+        for expected, found in pieces:
             self.add(expected, found, following[begin : begin + len(expected)])
             begin += len(expected)
         self._windows += 1
@@ -170,5 +182,5 @@ def _estimate(values: F64Array) -> Estimate:
 
 
 def perplexity(nll: F64Array) -> float:
-    """exp of the mean of negative log-likelihoods; a model so bad that no float holds that gets the largest float."""
+    """exp of the mean; a model so bad that no float holds that gets the largest float."""
     return math.exp(min(float(nll.mean()), _LARGEST_LOG))

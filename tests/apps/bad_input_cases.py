@@ -331,7 +331,7 @@ CASES: dict[str, tuple[Build, int]] = {
     "a window of three tokens": (evaluate(b"Once", "--window", "3"), USAGE),
     "a window longer than the model knows": (evaluate(b"Once", "--window", "513"), USAGE),
     "less text than one window": (evaluate(b"Once", "--tokens", "511"), USAGE),
-    "an unknown cache format": (evaluate(b"Once", "--value-format", "q9_9"), USAGE),
+    "an unknown cache format": (evaluate(b"Once", "--kv", "f16/q9_9"), USAGE),
     "a comparison within too small a budget": (
         arguments(
             "eval", "CKPT", "--reference", "CKPT", "--text", "CKPT/config.json", "--memory", "1MiB"
