@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgellm.likeliest import F32Array, F64Array, Likeliest, Softmax, divergence
+from edgellm.likeliest import Likeliest, Softmax, divergence
 from edgellm.saved_reference import SavedReference
 
+F32Array = NDArray[np.float32]
+F64Array = NDArray[np.float64]
 Expected = F32Array | Likeliest  # logits, [positions, vocabulary], or what was kept of them
 
 # Logits of one model that are float64 at once: 8 MiB, whatever the vocabulary.

@@ -38,6 +38,7 @@ def command(
     format: cli.Format = None,
     sensitivity: cli.SensitivityMode = "static",
     calibration: cli.CalibrationText = None,
+    imatrix: cli.Imatrix = None,
     threads: cli.Threads = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the artifact that is there.")
@@ -60,7 +61,7 @@ def command(
         raise UsageError(f"--plan already decides; drop --{typed[0].replace('_', '-')}")
     if output is not None and output.suffix == ".gguf":
         raise UsageError(f"OUT is a folder that will hold model.gguf; try -o {output.stem}")
-    request = Request(options, sensitivity, calibration, plan, threads)
+    request = Request(options, sensitivity, calibration, plan, threads, imatrix)
     request.check()
     checkpoint = open_reference(ckpt, offline=offline)
     spec, tables, store = read_spec(checkpoint), load_tables(), Store(home())

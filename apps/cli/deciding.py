@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from edgellm.apps.cli.output import note
 from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for, read_plan, settled
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
@@ -10,6 +12,9 @@ from edgellm.formats import Tables
 from edgellm.plan import Plan
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
+
+if TYPE_CHECKING:
+    from edgellm.converters.calibration.imatrix import Imatrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,7 @@ class Request:
     text: Path | None = None  # to calibrate on
     file: Path | None = None  # a plan made before
     threads: int | None = None
+    imatrix: Path | None = None  # input statistics that replace the measured ones
 
     def check(self) -> None:
         """Raises UsageError for options that exclude each other, before anything slow begins."""
@@ -42,15 +48,36 @@ def decide(
     saved = None if request.file is None else read_plan(request.file)
     mode = request.mode if saved is None or saved.sensitivity == "uniform" else saved.sensitivity
     sensitivity = calibration = None
+    statistics = None if request.imatrix is None else read_statistics(request.imatrix, spec, mode)
     if check_mode(mode, request.text, request.options.format):
         from edgellm.apps.cli.measuring import measure
 
         measured = measure(
-            checkpoint, spec, tables, store, text_file=request.text, threads=request.threads
+            checkpoint,
+            spec,
+            tables,
+            store,
+            text_file=request.text,
+            threads=request.threads,
+            imatrix=statistics,
         )
         sensitivity, calibration = measured.sensitivity, measured.calibration
+    elif statistics is not None:
+        calibration = Calibration(0, statistics.moments(spec), {})
     if saved is None or request.file is None:
         plan = plan_for(spec, request.options, tables, sensitivity)
     else:
         plan = settled(saved, request.file, spec, tables, sensitivity)
     return Decision(plan, calibration)
+
+
+def read_statistics(path: Path, spec: ModelSpec, mode: str) -> "Imatrix":
+    """The imatrix, with a note of what it lacks. Raises InputError, also for another model."""
+    from edgellm.converters.calibration.imatrix import read_imatrix
+
+    imatrix = read_imatrix(path)
+    if missing := imatrix.missing(spec):
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        instead = "rounded without statistics" if mode == "static" else "measured instead"
+        note(f"{path} has nothing on {missing[0]}{others}: {instead}")
+    return imatrix

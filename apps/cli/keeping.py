@@ -13,7 +13,7 @@ from edgellm.artifact import MODEL_GGUF
 from edgellm.errors import OutputError
 from edgellm.evaluation import perplexity, pieces
 from edgellm.files import sha256_of
-from edgellm.likeliest import F32Array, F64Array, Softmax, keep_likeliest
+from edgellm.likeliest import TAIL, F32Array, F64Array, Softmax, keep_likeliest
 from edgellm.progress import Progress
 from edgellm.saved_reference import ReferenceWriter
 
@@ -62,7 +62,7 @@ class Keeper:
         for piece in logits:
             tokens = np.asarray(following[begin : begin + len(piece)], np.intp)
             for rows in pieces(*piece.shape):
-                kept = keep_likeliest(Softmax(piece[rows], "reference"), tokens[rows])
+                kept = keep_likeliest(Softmax(piece[rows], "reference"), tokens[rows], TAIL)
                 self._writer.add(kept)
                 self._nll.append(-kept.following)
             begin += len(piece)

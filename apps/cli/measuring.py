@@ -13,6 +13,7 @@ from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
 from edgellm.converters import converter_for
 from edgellm.converters.calibration.calibrate import calibrate
+from edgellm.converters.calibration.imatrix import Imatrix, with_imatrix
 from edgellm.converters.rounding.error_table import measure_errors
 from edgellm.converters.threads import thread_count
 from edgellm.formats import Tables
@@ -41,10 +42,12 @@ def measure(
     *,
     text_file: Path | None,
     threads: int | None,
+    imatrix: Imatrix | None = None,
 ) -> Measurement:
     """Calibrate the model and measure every format's error; both are kept in the store's cache.
 
-    text_file: what to calibrate on; the text that ships with the package when None.
+    text_file: what to calibrate on; the text that ships with the package when None. imatrix: its
+    input moments replace those of the calibration.
     """
     text = bundled_calibration_text() if text_file is None else read_text(text_file)
     with terminal_progress() as progress:
@@ -57,6 +60,8 @@ def measure(
             threads=threads or useful_threads(gguf.stat().st_size),
             progress=progress,
         )
+        if imatrix is not None:
+            calibration = with_imatrix(calibration, imatrix, spec)
         errors = measure_errors(
             checkpoint,
             spec,

@@ -65,6 +65,15 @@ CalibrationText = Annotated[
         help="Text for --sensitivity noise. Default: one that ships with edgellm.",
     ),
 ]
+Imatrix = Annotated[
+    Path | None,
+    typer.Option(
+        "--imatrix",
+        metavar="FILE",
+        help="Input statistics to round by, and to judge by with --sensitivity noise: an imatrix "
+        "of llama-imatrix, in GGUF. Default: those that noise measures.",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

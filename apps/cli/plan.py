@@ -16,6 +16,7 @@ def command(
     format: cli.Format = None,
     sensitivity: cli.SensitivityMode = "static",
     calibration: cli.CalibrationText = None,
+    imatrix: cli.Imatrix = None,
     threads: cli.Threads = None,
     output: cli.OutFile = None,
     offline: cli.Offline = False,
@@ -31,7 +32,7 @@ def command(
     from edgellm.store import Store
 
     options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
-    request = Request(options, sensitivity, calibration, threads=threads)
+    request = Request(options, sensitivity, calibration, threads=threads, imatrix=imatrix)
     request.check()
     checkpoint = open_reference(ckpt, offline=offline)
     spec = read_spec(checkpoint)

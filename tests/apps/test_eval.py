@@ -105,8 +105,8 @@ def test_a_model_beside_itself_lost_nothing(cli: Cli, models: dict[str, Path], t
 def test_a_checkpoint_as_reference_is_f16_and_kept(
     cli: Cli, models: dict[str, Path], text: Path
 ) -> None:
-    words = ("eval", models["f16"], "--kv", "f16", "--reference", "novelist-7m", "--text", text)
-    words = (*words, "--json")
+    files = ("--reference", "novelist-7m", "--text", text)
+    words = ("eval", models["f16"], *files, "--kv", "f16", "--json")
     first, second = cli(*words), cli(*words)
     assert first.json["kl_divergence"]["mean"] == 0
     assert "converting" in first.err
