@@ -62,6 +62,22 @@ def test_saving_beside_a_comparison_changes_neither(
     assert kept["bytes_per_token"] == kept["bytes"] / both["tokens"]
 
 
+def test_windows_of_several_pieces_are_saved_and_compared_whole(
+    cli: Cli, models: dict[str, Path], text: Path, tmp_path: Path
+) -> None:
+    text.write_text(text.read_text(encoding="utf-8") * 3, encoding="utf-8")
+    words = ("--reference", models["f16"], "--text", text, "--window", "1030", "--tokens", "1030")
+    save = ("--save-reference", tmp_path / "long", "--score-from", "100", "--json")
+    loaded = cli("eval", models["q4_K"], *words, *save).json
+    saved = ("--reference", tmp_path / "long", "--text", text, "--json")
+    found = cli("eval", models["q4_K"], *saved).json
+    assert (loaded["tokens"], found["tokens"]) == (929, 929)
+    for part, expected in zip(found["by_position"], loaded["by_position"], strict=True):
+        assert (part["first"], part["last"]) == (expected["first"], expected["last"])
+        divergence = expected["kl_divergence"]["mean"]
+        assert part["kl_divergence"]["mean"] == pytest.approx(divergence, rel=5e-3)
+
+
 def test_a_reference_alone_says_its_perplexity(
     cli: Cli, models: dict[str, Path], text: Path, tmp_path: Path
 ) -> None:
