@@ -54,6 +54,8 @@ def theirs(program: Path, model: Path, base: Path, text: Path) -> dict[str, floa
     output = shown.stdout.decode() + shown.stderr.decode()
     found = {name: re.search(pattern, output) for name, pattern in PATTERNS.items()}
     figures = {name: float(match[1]) for name, match in found.items() if match}
+    if absent := PATTERNS.keys() - figures.keys():
+        raise RuntimeError(f"{program.name} does not say {sorted(absent)}: {output[-500:]}")
     return figures | {"same_top_token": figures["same_top_token"] / 100}
 
 
