@@ -71,8 +71,8 @@ class ReferenceHeader:
             fields.integer("windows", least=1),
             fields.number("tail"),
         )
-        if header.predictions < 1:
-            raise FormatError(fields.source, "first leaves no prediction of a window")
+        if header.predictions < 2:
+            raise FormatError(fields.source, "first leaves less than two predictions of a window")
         return header
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PLANNED = "plan"  # the KV formats of MODEL's own plan
 WINDOW_TOKENS = 512  # llama-perplexity's
+LEAST_SCORED = 2  # positions of a window: one has no standard error
 
 
 def command(
@@ -108,6 +109,8 @@ def command(
 
     if model is None and save_reference is None:
         raise UsageError("MODEL is missing; to save the reference alone, add --save-reference FILE")
+    if model is None and (typed := cli.typed(call, ("kv", "memory", "context"))):
+        raise UsageError(f"--{typed[0]} is for MODEL, and there is none; drop it")
     is_saved = is_saved_reference(Path(reference))
     if is_saved and save_reference is not None:
         raise UsageError(f"{reference} is a saved reference already; drop --save-reference")
@@ -161,8 +164,9 @@ def chosen_window(
                 raise UsageError(f"{option} {typed}: the reference was saved with {has}; drop it")
         return saved.window, saved.first
     length = WINDOW_TOKENS if window is None else window
-    if score_from is not None and score_from > length - 2:
-        raise UsageError(f"--score-from {score_from}: give 0 to {length - 2}, inside the window")
+    last = length - 1 - LEAST_SCORED
+    if score_from is not None and score_from > last:
+        raise UsageError(f"--score-from {score_from}: give 0 to {last} in a window of {length}")
     return length, first_scored(length) if score_from is None else score_from
 
 

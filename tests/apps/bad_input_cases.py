@@ -323,6 +323,11 @@ CASES: dict[str, tuple[Build, int]] = {
     "a text that is not UTF-8": (evaluate(b"caf\xe9"), INPUT),
     "an empty text": (evaluate(b""), INPUT),
     "a text shorter than a window": (evaluate(b"Once upon a time"), INPUT),
+    "a saved reference that was cut off": (
+        evaluate(b"Once", reference=b"edgellm reference\n" + bytes(12)),
+        INPUT,
+    ),
+    "nothing of a window scored": (evaluate(b"Once", "--score-from", "510"), USAGE),
     "a reference that is no model": (evaluate(b"Once", reference=b"GGUF"), INPUT),
     "a comparison without a reference": (
         arguments("eval", "novelist-7m", "--text", "HERE/text"),

@@ -134,6 +134,16 @@ def test_a_missing_model_is_asked_for(cli: Cli, models: dict[str, Path], text: P
     assert "MODEL is missing" in ran.err
 
 
+@pytest.mark.parametrize("option", ["--kv=q8_0", "--memory=1GiB"])
+def test_options_of_a_model_that_is_not_there_are_refused(
+    cli: Cli, models: dict[str, Path], text: Path, option: str, tmp_path: Path
+) -> None:
+    words = ("--reference", models["f16"], "--text", text, "--save-reference", tmp_path / "a")
+    ran = cli("eval", *words, option)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert f"{option.partition('=')[0]} is for MODEL" in ran.err
+
+
 def test_a_folder_that_is_not_there_is_no_place_to_save(
     cli: Cli, models: dict[str, Path], text: Path, tmp_path: Path
 ) -> None:
