@@ -8,6 +8,7 @@ from edgellm.apps.cli.output import note
 from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for, read_plan, settled
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
+from edgellm.errors import UsageError
 from edgellm.formats import Tables
 from edgellm.plan import Plan
 from edgellm.spec import ModelSpec
@@ -27,10 +28,13 @@ class Request:
     file: Path | None = None  # a plan made before
     threads: int | None = None
     imatrix: Path | None = None  # input statistics that replace the measured ones
+    save_imatrix: Path | None = None  # where to keep the statistics that were used
 
     def check(self) -> None:
         """Raises UsageError for options that exclude each other, before anything slow begins."""
-        check_mode(self.mode, self.text, self.options.format)
+        is_measured = check_mode(self.mode, self.text, self.options.format)
+        if self.save_imatrix is not None and not is_measured:
+            raise UsageError("--save-imatrix keeps what --sensitivity noise measures; add that")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ def decide(
             imatrix=statistics,
         )
         sensitivity, calibration = measured.sensitivity, measured.calibration
+        if request.save_imatrix is not None:
+            save_statistics(request.save_imatrix, calibration, spec, request.text)
     elif statistics is not None:
         calibration = Calibration(0, statistics.moments(spec), {})
     if saved is None or request.file is None:
@@ -81,3 +87,15 @@ def read_statistics(path: Path, spec: ModelSpec, mode: str) -> "Imatrix":
         instead = "rounded without statistics" if mode == "static" else "measured instead"
         note(f"{path} has nothing on {missing[0]}{others}: {instead}")
     return imatrix
+
+
+def save_statistics(
+    path: Path, calibration: Calibration, spec: ModelSpec, text: Path | None
+) -> None:
+    """Write the input moments as an imatrix. Raises OutputError."""
+    from edgellm.converters.calibration.calibrate import WINDOW_TOKENS
+    from edgellm.converters.calibration.imatrix import imatrix_of, write_imatrix
+
+    dataset = "edgellm's calibration text" if text is None else text.name
+    write_imatrix(path, imatrix_of(calibration, spec, dataset, WINDOW_TOKENS))
+    note(f"imatrix saved to {path}")

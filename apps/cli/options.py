@@ -74,6 +74,14 @@ Imatrix = Annotated[
         "of llama-imatrix, in GGUF. Default: those that noise measures.",
     ),
 ]
+SaveImatrix = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-imatrix",
+        metavar="FILE",
+        help="Also save the measured input statistics, as llama-imatrix would.",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

@@ -17,6 +17,7 @@ def command(
     sensitivity: cli.SensitivityMode = "static",
     calibration: cli.CalibrationText = None,
     imatrix: cli.Imatrix = None,
+    save_imatrix: cli.SaveImatrix = None,
     threads: cli.Threads = None,
     output: cli.OutFile = None,
     offline: cli.Offline = False,
@@ -32,7 +33,14 @@ def command(
     from edgellm.store import Store
 
     options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
-    request = Request(options, sensitivity, calibration, threads=threads, imatrix=imatrix)
+    request = Request(
+        options,
+        sensitivity,
+        calibration,
+        threads=threads,
+        imatrix=imatrix,
+        save_imatrix=save_imatrix,
+    )
     request.check()
     checkpoint = open_reference(ckpt, offline=offline)
     spec = read_spec(checkpoint)

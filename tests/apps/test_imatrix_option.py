@@ -8,7 +8,7 @@ import pytest
 from edgellm.artifact import open_artifact
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import open_checkpoint
-from edgellm.converters.calibration.imatrix import Imatrix, imatrix_of, write_imatrix
+from edgellm.converters.calibration.imatrix import Imatrix, imatrix_of, read_imatrix, write_imatrix
 from edgellm.converters.gguf.tensors import gguf_names
 from edgellm.families import read_spec
 from edgellm.gguf_file import read_gguf
@@ -78,6 +78,22 @@ def test_a_measured_plan_is_judged_by_the_imatrix(
     for name, moments in judged[0].input_moments.items():
         np.testing.assert_allclose(moments, given[name], rtol=1e-6)
     assert judged[0].noise_gain == measured.noise_gain
+
+
+def test_measured_statistics_are_saved_as_an_imatrix(
+    cli: Cli, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = read_spec(open_checkpoint(checkpoint))
+    measured, errors = made_up_calibration(spec), made_up_errors(spec, load_tables())
+    monkeypatch.setattr(f"{MEASURING}.calibrate", lambda *arguments, **options: measured)
+    monkeypatch.setattr(f"{MEASURING}.measure_errors", lambda *arguments, **options: errors)
+    words = ("plan", checkpoint, *WORDS, "--save-imatrix", tmp_path / "i.gguf")
+    assert cli(*words).code == 2  # nothing was measured
+    assert cli(*words, "--sensitivity", "noise").code == 0
+    saved = read_imatrix(tmp_path / "i.gguf").moments(spec)
+    assert saved.keys() == measured.input_moments.keys()
+    for name, moments in saved.items():
+        np.testing.assert_allclose(moments, measured.input_moments[name], rtol=1e-6)
 
 
 def test_what_an_imatrix_lacks_is_said(
