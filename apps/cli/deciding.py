@@ -5,12 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgellm.apps.cli.output import note
-from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for, read_plan, settled
+from edgellm.apps.cli.planning import (
+    PlanningOptions,
+    check_mode,
+    read_budget,
+    read_plan,
+    settled,
+)
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
 from edgellm.errors import UsageError
 from edgellm.formats import Tables
 from edgellm.plan import Plan
+from edgellm.planner import make_plan, uniform_plan
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
 
@@ -51,9 +58,10 @@ def decide(
     """Make the plan, or read it. Raises BudgetError, UsageError, InputError."""
     saved = None if request.file is None else read_plan(request.file)
     mode = request.mode if saved is None or saved.sensitivity == "uniform" else saved.sensitivity
-    sensitivity = calibration = None
+    options = request.options
+    measured = sensitivity = calibration = None
     statistics = None if request.imatrix is None else read_statistics(request.imatrix, spec, mode)
-    if check_mode(mode, request.text, request.options.format):
+    if check_mode(mode, request.text, options.format):
         from edgellm.apps.cli.measuring import measure
 
         measured = measure(
@@ -70,10 +78,18 @@ def decide(
             save_statistics(request.save_imatrix, calibration, spec, request.text)
     elif statistics is not None:
         calibration = Calibration(0, statistics.moments(spec), {})
-    if saved is None or request.file is None:
-        plan = plan_for(spec, request.options, tables, sensitivity)
-    else:
+    if saved is not None and request.file is not None:
         plan = settled(saved, request.file, spec, tables, sensitivity)
+        return Decision(plan, calibration)
+    budget = read_budget(options, spec)
+    if options.format is not None:
+        return Decision(uniform_plan(spec, options.format, budget, tables), calibration)
+    plan = make_plan(spec, budget, tables, sensitivity=sensitivity)
+    if measured is not None:
+        from edgellm.apps.cli.trial import Contest
+
+        contest = Contest(checkpoint, spec, tables, measured, store, request.threads)
+        plan = contest.better(plan, budget)
     return Decision(plan, calibration)
 
 

@@ -21,6 +21,7 @@ from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.progress import ProgressSink
 from edgellm.runtimes.llama_cpp.runtime import useful_threads
+from edgellm.sensitivity import Sensitivity
 from edgellm.sensitivity.noise import NoiseSensitivity
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
@@ -31,7 +32,9 @@ class Measurement:
     """What a text showed of a model, and the judgement of formats that follows."""
 
     calibration: Calibration
-    sensitivity: NoiseSensitivity
+    sensitivity: Sensitivity
+    reference: Path  # the whole model in f16
+    text: str  # that it was calibrated on
 
 
 def measure(
@@ -71,7 +74,8 @@ def measure(
             cache=store.cache / "errors",
             progress=progress,
         )
-    return Measurement(calibration, NoiseSensitivity(spec, tables, calibration, errors))
+    sensitivity = NoiseSensitivity(spec, tables, calibration, errors)
+    return Measurement(calibration, sensitivity, gguf, text)
 
 
 def reference_gguf(

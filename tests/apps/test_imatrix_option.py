@@ -71,6 +71,7 @@ def test_a_measured_plan_is_judged_by_the_imatrix(
     measured = made_up_calibration(spec, seed=1)
     monkeypatch.setattr(f"{MEASURING}.calibrate", lambda *arguments, **options: measured)
     monkeypatch.setattr(f"{MEASURING}.measure_errors", measure_errors)
+    monkeypatch.setattr("edgellm.apps.cli.trial.Contest.better", lambda self, plan, budget: plan)
     words = ("plan", checkpoint, "--sensitivity", "noise", "--target-bpw", "4", *WORDS)
     assert cli(*words, "--imatrix", imatrix).code == 0
     given = made_up_calibration(spec).input_moments
@@ -87,6 +88,7 @@ def test_measured_statistics_are_saved_as_an_imatrix(
     measured, errors = made_up_calibration(spec), made_up_errors(spec, load_tables())
     monkeypatch.setattr(f"{MEASURING}.calibrate", lambda *arguments, **options: measured)
     monkeypatch.setattr(f"{MEASURING}.measure_errors", lambda *arguments, **options: errors)
+    monkeypatch.setattr("edgellm.apps.cli.trial.Contest.better", lambda self, plan, budget: plan)
     words = ("plan", checkpoint, *WORDS, "--save-imatrix", tmp_path / "i.gguf")
     assert cli(*words).code == 2  # nothing was measured
     assert cli(*words, "--sensitivity", "noise").code == 0
