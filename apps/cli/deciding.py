@@ -18,6 +18,7 @@ from edgellm.errors import UsageError
 from edgellm.formats import Tables
 from edgellm.plan import Plan
 from edgellm.planner import make_plan, uniform_plan
+from edgellm.sensitivity import Sensitivity, StaticSensitivity
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
 
@@ -59,7 +60,8 @@ def decide(
     saved = None if request.file is None else read_plan(request.file)
     mode = request.mode if saved is None or saved.sensitivity == "uniform" else saved.sensitivity
     options = request.options
-    measured = sensitivity = calibration = None
+    sensitivity: Sensitivity | None = None
+    measured = calibration = None
     statistics = None if request.imatrix is None else read_statistics(request.imatrix, spec, mode)
     if check_mode(mode, request.text, options.format):
         from edgellm.apps.cli.measuring import measure
@@ -78,6 +80,7 @@ def decide(
             save_statistics(request.save_imatrix, calibration, spec, request.text)
     elif statistics is not None:
         calibration = Calibration(0, statistics.moments(spec), {})
+        sensitivity = guided_static(spec, tables, calibration)
     if saved is not None and request.file is not None:
         plan = settled(saved, request.file, spec, tables, sensitivity)
         return Decision(plan, calibration)
@@ -91,6 +94,15 @@ def decide(
         contest = Contest(checkpoint, spec, tables, measured, store, request.threads)
         plan = contest.better(plan, budget)
     return Decision(plan, calibration)
+
+
+def guided_static(spec: ModelSpec, tables: Tables, calibration: Calibration) -> StaticSensitivity:
+    """The static judge; formats that need statistics count when every matrix has them."""
+    from edgellm.converters.rounding.moments import rounding_moments
+
+    matrices = sum(tensor.is_matrix for tensor in spec.tensors)
+    is_complete = len(rounding_moments(spec, calibration)) == matrices
+    return StaticSensitivity(spec, tables, has_imatrix=is_complete)
 
 
 def read_statistics(path: Path, spec: ModelSpec, mode: str) -> "Imatrix":

@@ -81,6 +81,20 @@ def test_a_measured_plan_is_judged_by_the_imatrix(
     assert judged[0].noise_gain == measured.noise_gain
 
 
+def test_a_static_plan_with_an_imatrix_reaches_formats_that_need_one(
+    cli: Cli, checkpoint: Path, imatrix: Path, tmp_path: Path
+) -> None:
+    words = ("--target-bpw", "2.6", "--imatrix", imatrix, *WORDS)
+    plan = cli("plan", checkpoint, *words, "-o", tmp_path / "plan.json", "--json").json
+    formats = {row["format"] for row in plan["weights"]["tensors"]}
+    assert plan["sensitivity"] == "static"
+    assert any(name.startswith("iq2") for name in formats)
+    saved = ("--plan", tmp_path / "plan.json", "--imatrix", imatrix, "--threads", "1")
+    ran = cli("convert", checkpoint, "-o", tmp_path / "out", *saved)
+    assert ran.code == 0, ran.err
+    assert open_artifact(tmp_path / "out").plan.to_json() == plan
+
+
 def test_measured_statistics_are_saved_as_an_imatrix(
     cli: Cli, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
