@@ -15,7 +15,7 @@ from edgellm.errors import InputError
 F32Array = NDArray[np.float32]
 F64Array = NDArray[np.float64]
 
-# Of each prediction at most. It hides about that share of the KL divergence, 0.1 %, far less than
+# Of each prediction at most. It hides little more than that share of the KL divergence, less than
 # the mean's standard error: `python -m benchmarks.quality.sparse_reference TEXT`.
 TAIL = 1e-3
 
