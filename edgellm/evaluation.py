@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgellm.errors import InputError
+from edgellm.likeliest import Likeliest, Softmax, divergence
+from edgellm.saved_reference import SavedReference
 
 F32Array = NDArray[np.float32]
 F64Array = NDArray[np.float64]
+Expected = F32Array | Likeliest  # logits, [positions, vocabulary], or what was kept of them
 
 # Logits of one model that are float64 at once: 8 MiB, whatever the vocabulary.
 _PIECE_LOGITS = 1 << 20
+MOST_RANGES = 4
 _LARGEST_LOG = math.log(np.finfo(np.float64).max)
 
 
@@ -72,78 +75,105 @@ class Quality:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class PositionRange:
+    """The divergence at some positions of every window: it grows where a coarse cache drifts."""
+
+    first: int
+    last: int
+    kl_divergence: Estimate
+
+
 class Comparison:
-    """Takes the logits of two models piece by piece and keeps 24 bytes for each position."""
+    """Takes the predictions of two models piece by piece and keeps 24 bytes for each position."""
 
     def __init__(self) -> None:
         self._divergence: list[F64Array] = []
         self._model_nll: list[F64Array] = []
         self._reference_nll: list[F64Array] = []
         self._same_top = 0
+        self._windows = 0
 
     def add_window(
-        self, reference: Iterable[F32Array], model: Iterable[F32Array], following: Sequence[int]
+        self, reference: Iterable[Expected], model: Iterable[F32Array], following: Sequence[int]
     ) -> None:
-        """Add the positions of a window, whose logits come in equal pieces; see add()."""
+        """Add the positions of a window, whose predictions come in equal pieces; see add()."""
+        self._add_pieces(zip(reference, model, strict=True), following)
+
+    def add_saved_window(
+        self, saved: SavedReference, model: Iterable[F32Array], following: Sequence[int]
+    ) -> None:
+        """Add the positions of the window that `saved` has begun."""
+        self._add_pieces(((saved.take(len(found)), found) for found in model), following)
+
+    def _add_pieces(
+        self, pieces: Iterable[tuple[Expected, F32Array]], following: Sequence[int]
+    ) -> None:
         begin = 0
-        for expected, found in zip(reference, model, strict=True):
+        for expected, found in pieces:
             self.add(expected, found, following[begin : begin + len(expected)])
             begin += len(expected)
+        self._windows += 1
 
-    def add(self, reference: F32Array, model: F32Array, following: Sequence[int]) -> None:
+    def add(self, reference: Expected, model: F32Array, following: Sequence[int]) -> None:
         """Add some positions.
 
-        reference, model: logits, [positions, vocabulary]. following: the token that the text has
-        after each position. Raises InputError for logits that are not finite.
+        reference: logits, [positions, vocabulary], or its likeliest tokens. model: logits.
+        following: the token that the text has after each position. Raises InputError for logits
+        that are not finite.
         """
-        assert reference.shape == model.shape
-        assert len(reference) == len(following)
+        assert len(reference) == len(model) == len(following)
         tokens = np.asarray(following, np.intp)
-        for rows in _pieces(*reference.shape):
-            p = _Softmax(reference[rows], "reference")
-            q = _Softmax(model[rows], "model")
-            # The models' log normalizers are the same for every token of a row, and p sums to 1.
-            crossed = np.einsum("ij,ij->i", p.weights, p.logits - q.logits) / p.total
-            self._divergence.append(crossed - p.log_total + q.log_total)
-            self._reference_nll.append(p.negative_log_likelihood(tokens[rows]))
-            self._model_nll.append(q.negative_log_likelihood(tokens[rows]))
-            self._same_top += int((p.top == q.top).sum())
+        for rows in pieces(*model.shape):
+            expected = reference[rows]
+            q = Softmax(model[rows], "model")
+            self._model_nll.append(-q.log_probability(tokens[rows]))
+            if isinstance(expected, Likeliest):
+                self._add_likeliest(expected, q)
+            else:
+                self._add_logits(expected, q, tokens[rows])
+
+    def _add_logits(self, logits: F32Array, q: Softmax, following: NDArray[np.intp]) -> None:
+        p = Softmax(logits, "reference")
+        # The models' log normalizers are the same for every token of a row, and p sums to 1.
+        crossed = np.einsum("ij,ij->i", p.weights, p.logits - q.logits) / p.total
+        self._divergence.append(crossed - p.log_total + q.log_total)
+        self._reference_nll.append(-p.log_probability(following))
+        self._same_top += int((p.top == q.top).sum())
+
+    def _add_likeliest(self, reference: Likeliest, q: Softmax) -> None:
+        self._divergence.append(divergence(reference, q))
+        self._reference_nll.append(-reference.following)
+        self._same_top += int((reference.top == q.top).sum())
 
     def result(self) -> Quality:
         """What the tokens so far say; there must be two at least."""
-        divergence = np.concatenate(self._divergence)
+        found = np.concatenate(self._divergence)
         model, reference = np.concatenate(self._model_nll), np.concatenate(self._reference_nll)
-        mean = _estimate(divergence)
-        median, p99, p99_9 = np.quantile(divergence, (0.5, 0.99, 0.999)).tolist()
+        mean = _estimate(found)
+        median, p99, p99_9 = np.quantile(found, (0.5, 0.99, 0.999)).tolist()
         return Quality(
-            perplexity=_perplexity(model),
-            reference_perplexity=_perplexity(reference),
+            perplexity=perplexity(model),
+            reference_perplexity=perplexity(reference),
             log_perplexity_ratio=_estimate(model - reference),
             kl_divergence=Divergence(mean.mean, mean.standard_error, median, p99, p99_9),
-            same_top_token=self._same_top / len(divergence),
-            tokens=len(divergence),
+            same_top_token=self._same_top / len(found),
+            tokens=len(found),
+        )
+
+    def by_position(self, first: int) -> tuple[PositionRange, ...]:
+        """The divergence in up to four equal parts of the windows added; first: position scored."""
+        windows = np.concatenate(self._divergence).reshape(self._windows, -1)
+        positions = np.arange(first, first + windows.shape[1])
+        parts = np.array_split(positions, min(MOST_RANGES, max(1, len(positions) // 2)))
+        return tuple(
+            PositionRange(int(part[0]), int(part[-1]), _estimate(windows[:, part - first].ravel()))
+            for part in parts
         )
 
 
-class _Softmax:
-    """Some rows of logits in float64, less each row's largest."""
-
-    def __init__(self, logits: F32Array, whose: str) -> None:
-        if not np.isfinite(logits).all():
-            raise InputError(f"the {whose} gives logits that are not finite; its file is damaged")
-        self.top = logits.argmax(axis=1)
-        self.logits = logits.astype(np.float64)
-        self.logits -= self.logits.max(axis=1, keepdims=True)
-        self.weights = np.exp(self.logits)
-        self.total = self.weights.sum(axis=1)
-        self.log_total = np.log(self.total)
-
-    def negative_log_likelihood(self, tokens: NDArray[np.intp]) -> F64Array:
-        found: F64Array = self.log_total - self.logits[np.arange(len(tokens)), tokens]
-        return found
-
-
-def _pieces(positions: int, vocabulary: int) -> Iterator[slice]:
+def pieces(positions: int, vocabulary: int) -> Iterator[slice]:
+    """Cut positions so that little is float64 at once."""
     step = max(1, _PIECE_LOGITS // vocabulary)
     return (slice(start, start + step) for start in range(0, positions, step))
 
@@ -153,6 +183,6 @@ def _estimate(values: F64Array) -> Estimate:
     return Estimate(float(values.mean()), float(error))
 
 
-def _perplexity(nll: F64Array) -> float:
+def perplexity(nll: F64Array) -> float:
     """exp of the mean; a model so bad that no float holds that gets the largest float."""
     return math.exp(min(float(nll.mean()), _LARGEST_LOG))

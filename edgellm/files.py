@@ -102,19 +102,33 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, payload: bytes) -> None:
-    """Create or replace a file durably: after a crash it holds the old bytes or the new ones."""
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes `path`'s place, durably, once the block ends without an error.
+
+    After a crash `path` holds the old bytes or the new ones. Raises OutputError; what goes wrong
+    inside the block is the caller's to name.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         with output_errors(path):
-            with partial.open("wb", buffering=0) as file:
-                write_all(file, payload)
+            file = partial.open("wb", buffering=0)
+        with file:
+            yield file
+            with output_errors(path):
                 sync_file(file)
+        with output_errors(path):
             partial.replace(path)
             sync_folder(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def write_file(path: Path, payload: bytes) -> None:
+    """Create or replace a file durably: after a crash it holds the old bytes or the new ones."""
+    with new_file(path) as file, output_errors(path):
+        write_all(file, payload)
 
 
 def write_json(path: Path, document: Mapping[str, object]) -> None:

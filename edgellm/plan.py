@@ -8,6 +8,7 @@ from edgellm.jsonfields import JsonObject
 
 # Whether predicted quality may be given for speed: not at all, a little, or more.
 Preference = Literal["quality", "balanced", "speed"]
+PREFERENCES: tuple[Preference, ...] = ("quality", "balanced", "speed")
 DEFAULT_CONTEXT = 4096  # tokens, where nobody asks for more; what a model allows may be huge
 
 

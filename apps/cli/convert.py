@@ -36,8 +36,11 @@ def command(
     weights_memory: cli.WeightsMemory = None,
     target_bpw: cli.TargetBpw = None,
     format: cli.Format = None,
+    min_speed: cli.MinSpeed = None,
+    prefer: cli.Prefer = None,
     sensitivity: cli.SensitivityMode = "static",
     calibration: cli.CalibrationText = None,
+    imatrix: cli.Imatrix = None,
     threads: cli.Threads = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the artifact that is there.")
@@ -55,12 +58,14 @@ def command(
     from edgellm.store import Store
 
     convert = converter_for(to)
-    options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
+    options = PlanningOptions(
+        memory, context, weights_memory, target_bpw, format, min_speed, prefer
+    )
     if plan is not None and (typed := cli.typed(context_of_call, [*options.given, "sensitivity"])):
         raise UsageError(f"--plan already decides; drop --{typed[0].replace('_', '-')}")
     if output is not None and output.suffix == ".gguf":
         raise UsageError(f"OUT is a folder that will hold model.gguf; try -o {output.stem}")
-    request = Request(options, sensitivity, calibration, plan, threads)
+    request = Request(options, sensitivity, calibration, plan, threads, imatrix)
     request.check()
     checkpoint = open_reference(ckpt, offline=offline)
     spec, tables, store = read_spec(checkpoint), load_tables(), Store(home())

@@ -12,11 +12,13 @@ from edgellm.apps.cli.planning import (
 )
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
+from edgellm.errors import UsageError
 from edgellm.formats import Tables
 from edgellm.plan import Plan
 from edgellm.planner import make_plan, uniform_plan
 from edgellm.sensitivity import Sensitivity, StaticSensitivity
 from edgellm.spec import ModelSpec
+from edgellm.speed import DecodeSpeed
 from edgellm.store import Store
 
 
@@ -29,15 +31,19 @@ class Request:
     text: Path | None = None  # to calibrate on
     file: Path | None = None  # a plan made before
     threads: int | None = None
+    imatrix: Path | None = None  # input statistics that replace the measured ones
+    save_imatrix: Path | None = None  # where to keep the statistics that were used
 
     def check(self) -> None:
         """Raises UsageError for options that exclude each other, before anything slow begins."""
-        check_mode(self.mode, self.text, self.options.format)
+        is_measured = check_mode(self.mode, self.text, self.options.format)
+        if self.save_imatrix is not None and not is_measured:
+            raise UsageError("--save-imatrix keeps what --sensitivity noise measures; add that")
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A plan, what judged it, and the statistics to round by where it was measured."""
+    """A plan, what judged it, and the statistics to round by where there are any."""
 
     plan: Plan
     calibration: Calibration | None
@@ -51,25 +57,67 @@ def decide(
     saved = None if request.file is None else read_plan(request.file)
     mode = request.mode if saved is None or saved.sensitivity == "uniform" else saved.sensitivity
     options = request.options
-    measured = calibration = None
-    judge: Sensitivity = StaticSensitivity(spec, tables)
+    judge: Sensitivity
+    calibration: Calibration | None
+    measured = None
     if check_mode(mode, request.text, options.format):
         from edgellm.apps.cli.measuring import measure
 
         measured = measure(
-            checkpoint, spec, tables, store, text_file=request.text, threads=request.threads
+            checkpoint,
+            spec,
+            tables,
+            store,
+            text_file=request.text,
+            threads=request.threads,
+            imatrix=request.imatrix,
+            save_imatrix=request.save_imatrix,
         )
         judge, calibration = measured.sensitivity, measured.calibration
+    else:
+        judge, calibration = table_judge(request, spec, tables)
     if saved is not None and request.file is not None:
-        plan = settled(saved, request.file, spec, tables, judge)
-        return Decision(plan, calibration, judge)
+        return Decision(settled(saved, request.file, spec, tables, judge), calibration, judge)
     budget = read_budget(options, spec)
+    speed = decode_speed(request, spec, store) if measured or options.needs_speed else None
     if options.format is not None:
-        return Decision(uniform_plan(spec, options.format, budget, tables), None, judge)
-    plan = make_plan(spec, budget, tables, sensitivity=judge)
+        plan = uniform_plan(spec, options.format, budget, tables, speed=speed)
+        return Decision(plan, calibration, judge)
+    plan = make_plan(spec, budget, tables, sensitivity=judge, speed=speed)
     if measured is not None:
         from edgellm.apps.cli.trial import Contest
 
-        contest = Contest(checkpoint, spec, tables, measured, store, request.threads)
+        contest = Contest(checkpoint, spec, tables, measured, store, request.threads, speed)
         plan = contest.better(plan, budget)
     return Decision(plan, calibration, judge)
+
+
+def table_judge(
+    request: Request, spec: ModelSpec, tables: Tables
+) -> tuple[Sensitivity, Calibration | None]:
+    """The static judge; formats that need statistics count when the imatrix has every matrix."""
+    if request.imatrix is None:
+        return StaticSensitivity(spec, tables), None
+    from edgellm.apps.cli.statistics import read_statistics
+    from edgellm.converters.rounding.moments import rounding_moments
+
+    imatrix = read_statistics(request.imatrix, spec, "rounded without statistics")
+    calibration = Calibration(0, imatrix.moments(spec), {})
+    matrices = sum(tensor.is_matrix for tensor in spec.tensors)
+    is_complete = len(rounding_moments(spec, calibration)) == matrices
+    return StaticSensitivity(spec, tables, has_imatrix=is_complete), calibration
+
+
+def decode_speed(request: Request, spec: ModelSpec, store: Store) -> DecodeSpeed:
+    """What decoding takes on this machine, measured once; a note when it was too busy to tell."""
+    from edgellm.apps.cli.output import note, terminal_progress
+    from edgellm.runtimes.llama_cpp.runtime import useful_threads
+    from edgellm.runtimes.llama_cpp.speed import measure_decode_speed
+
+    weights_bytes = spec.parameters // 2  # four bits each, as a guess
+    threads = request.threads or useful_threads(weights_bytes)
+    with terminal_progress() as progress:
+        speed = measure_decode_speed(spec, threads, store.cache / "speed", progress)
+    if request.options.needs_speed and not speed.is_quiet:
+        note("the machine was busy while its speed was measured; predicted speeds are too low")
+    return speed

@@ -7,12 +7,14 @@ from edgellm.apps.cli.models import options_digest
 from edgellm.apps.cli.output import terminal_progress
 from edgellm.apps.cli.planning import PlanningOptions, default_context
 from edgellm.apps.cli.quality import read_text
+from edgellm.apps.cli.statistics import read_statistics, save_statistics
 from edgellm.artifact import MANIFEST, open_artifact
 from edgellm.bundled import bundled_calibration_text
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
 from edgellm.converters import converter_for
 from edgellm.converters.calibration.calibrate import calibrate
+from edgellm.converters.calibration.imatrix import with_imatrix
 from edgellm.converters.rounding.error_table import measure_errors
 from edgellm.converters.threads import thread_count
 from edgellm.formats import Tables
@@ -44,10 +46,14 @@ def measure(
     *,
     text_file: Path | None,
     threads: int | None,
+    imatrix: Path | None = None,
+    save_imatrix: Path | None = None,
 ) -> Measurement:
     """Calibrate the model and measure every format's error; both are kept in the store's cache.
 
-    text_file: what to calibrate on; the text that ships with the package when None.
+    text_file: what to calibrate on; the text that ships with the package when None. imatrix: a
+    file whose input moments replace those of the calibration. save_imatrix: where to keep those
+    that were used. Raises InputError, RuntimeFailure, OutputError.
     """
     text = bundled_calibration_text() if text_file is None else read_text(text_file)
     with terminal_progress() as progress:
@@ -60,6 +66,11 @@ def measure(
             threads=threads or useful_threads(gguf.stat().st_size),
             progress=progress,
         )
+        if imatrix is not None:
+            brought = read_statistics(imatrix, spec, "measured instead")
+            calibration = with_imatrix(calibration, brought, spec)
+        if save_imatrix is not None:
+            save_statistics(save_imatrix, calibration, spec, text_file)
         errors = measure_errors(
             checkpoint,
             spec,

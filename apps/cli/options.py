@@ -40,6 +40,23 @@ TargetBpw = Annotated[
     float | None,
     typer.Option("--target-bpw", metavar="BITS", help="Cap on the mean bits per weight."),
 ]
+MinSpeed = Annotated[
+    float | None,
+    typer.Option(
+        "--min-speed",
+        metavar="TOK/S",
+        help="Decode at least this fast on this machine, as measured here once.",
+    ),
+]
+Prefer = Annotated[
+    str | None,
+    typer.Option(
+        "--prefer",
+        metavar="WHAT",
+        help="quality (the default), balanced or speed: how much predicted quality may be given "
+        "for decoding speed on this machine.",
+    ),
+]
 Format = Annotated[
     str | None,
     typer.Option(
@@ -63,6 +80,23 @@ CalibrationText = Annotated[
         "--calibration",
         metavar="FILE",
         help="Text for --sensitivity noise. Default: one that ships with edgellm.",
+    ),
+]
+Imatrix = Annotated[
+    Path | None,
+    typer.Option(
+        "--imatrix",
+        metavar="FILE",
+        help="Input statistics to round by, and to judge by with --sensitivity noise: an imatrix "
+        "of llama-imatrix, in GGUF. Default: those that noise measures.",
+    ),
+]
+SaveImatrix = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-imatrix",
+        metavar="FILE",
+        help="Also save the measured input statistics, as llama-imatrix would.",
     ),
 ]
 Threads = Annotated[

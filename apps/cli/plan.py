@@ -14,8 +14,12 @@ def command(
     weights_memory: cli.WeightsMemory = None,
     target_bpw: cli.TargetBpw = None,
     format: cli.Format = None,
+    min_speed: cli.MinSpeed = None,
+    prefer: cli.Prefer = None,
     sensitivity: cli.SensitivityMode = "static",
     calibration: cli.CalibrationText = None,
+    imatrix: cli.Imatrix = None,
+    save_imatrix: cli.SaveImatrix = None,
     threads: cli.Threads = None,
     output: cli.OutFile = None,
     explain: cli.Explain = False,
@@ -34,8 +38,17 @@ def command(
     from edgellm.quant_tables import load_tables
     from edgellm.store import Store
 
-    options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
-    request = Request(options, sensitivity, calibration, threads=threads)
+    options = PlanningOptions(
+        memory, context, weights_memory, target_bpw, format, min_speed, prefer
+    )
+    request = Request(
+        options,
+        sensitivity,
+        calibration,
+        threads=threads,
+        imatrix=imatrix,
+        save_imatrix=save_imatrix,
+    )
     asked = AskedViews(explain, curve, curve_file)
     asked.check(format)
     request.check()

@@ -1,6 +1,6 @@
 """From planning options to a plan: sizes read, defaults filled in and said aloud."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from edgellm.units import format_bytes, parse_size
 
 if TYPE_CHECKING:
     from edgellm.formats import Tables
-    from edgellm.plan import Budget, Plan
+    from edgellm.plan import Budget, Plan, Preference
     from edgellm.sensitivity import Sensitivity
     from edgellm.spec import ModelSpec
 
@@ -30,12 +30,18 @@ class PlanningOptions:
     weights_memory: str | None = None
     target_bpw: float | None = None
     format: str | None = None
+    min_speed: float | None = None
+    prefer: str | None = None
+
+    @property
+    def needs_speed(self) -> bool:
+        """Whether the plan depends on how fast this machine decodes."""
+        return self.min_speed is not None or self.prefer not in (None, "quality")
 
     @property
     def given(self) -> dict[str, Any]:
         """Options the user set, by name."""
-        names = ("memory", "context", "weights_memory", "target_bpw", "format")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
     def flags(self) -> list[str]:
@@ -85,12 +91,26 @@ def read_budget(options: PlanningOptions, spec: "ModelSpec") -> "Budget":
         raise UsageError(f"--target-bpw {options.target_bpw}: give bits between 0 and 32")
     if options.format is not None and (options.target_bpw or options.weights_memory):
         raise UsageError("--format already sets the bits; drop --target-bpw and --weights-memory")
+    if options.min_speed is not None and not options.min_speed > 0:
+        raise UsageError(f"--min-speed {options.min_speed:g}: give tokens per second above 0")
     return Budget(
         context=options.context or default_context(spec),
         memory_bytes=parse_size(options.memory) if options.memory else free_memory_budget(),
         weights_bytes=parse_size(options.weights_memory) if options.weights_memory else None,
         target_bpw=options.target_bpw,
+        min_tokens_per_s=options.min_speed,
+        preference=read_preference(options.prefer),
     )
+
+
+def read_preference(name: str | None) -> "Preference":
+    """The preference called `name`. Raises UsageError."""
+    from edgellm.plan import PREFERENCES
+
+    for preference in PREFERENCES:
+        if name in (preference, None):
+            return preference
+    raise UsageError(f"--prefer {name!r} is unknown; preferences: {', '.join(PREFERENCES)}")
 
 
 def check_mode(mode: str, calibration: Path | None, format: str | None = None) -> bool:

@@ -1,81 +1,48 @@
 """Two models, one text: both are loaded, fed the same windows and compared token by token."""
 
-from collections.abc import Iterator
+import hashlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgellm.apps.cli.answer import ENGINE, cancelled_by_interrupt, tell
+from edgellm.apps.cli.keeping import Keeper, Target
 from edgellm.apps.cli.output import token_progress
 from edgellm.apps.cli.planning import PlanningOptions
+from edgellm.apps.cli.quality_report import Outcome
 from edgellm.errors import BudgetError, InputError
-from edgellm.evaluation import Comparison, Quality, cut_windows
+from edgellm.evaluation import Comparison, cut_windows
 from edgellm.gguf_file import read_gguf
 from edgellm.hardware import detect_hardware
+from edgellm.likeliest import TAIL
 from edgellm.runtimes import open_runtime
+from edgellm.runtimes.llama_cpp.scoring import scoring_bytes
 from edgellm.runtimes.protocol import Scorer, ScoringOptions
+from edgellm.saved_reference import (
+    ReferenceHeader,
+    SavedReference,
+    writing_reference,
+)
 from edgellm.units import format_bytes
 
 MAX_TEXT_BYTES = 16 << 20
 
+Windows = list[list[int]]
+
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """The files to compare, and how the model's is loaded."""
+class Text:
+    """What the models read."""
 
-    model: Path
-    reference: Path
-    scoring: ScoringOptions
+    name: str  # for messages
+    content: str
+    tokens: int | None = None  # of it to use at most; None is all
 
     @property
-    def reference_scoring(self) -> ScoringOptions:
-        """A reference keeps its KV cache in f16 whatever the model's is."""
-        scoring = self.scoring
-        return ScoringOptions(scoring.window, scoring.first, threads=scoring.threads)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was compared, as the user named it, and what came out."""
-
-    model: str
-    reference: str
-    text: str
-    scoring: ScoringOptions
-    quality: Quality
-
-    def to_json(self) -> dict[str, Any]:
-        """The documented keys."""
-        return {
-            "model": self.model,
-            "reference": self.reference,
-            "text": self.text,
-            "window": self.scoring.window,
-            "key_format": self.scoring.key_format,
-            "value_format": self.scoring.value_format,
-            **self.quality.to_json(),
-        }
-
-    def lines(self) -> Iterator[str]:
-        """For people."""
-        quality, scoring = self.quality, self.scoring
-        divergence, ratio = quality.kl_divergence, quality.log_perplexity_ratio
-        cache = f"KV cache {scoring.key_format}/{scoring.value_format}"
-        yield f"{quality.tokens} tokens scored in windows of {scoring.window}, {cache}"
-        yield f"  KL divergence   {divergence.mean:.4g} ± {divergence.standard_error:.2g} nats"
-        yield (
-            f"                  median {divergence.median:.4g}, 99 % {divergence.p99:.4g}, "
-            f"99.9 % {divergence.p99_9:.4g}"
-        )
-        yield f"  same top token  {100 * quality.same_top_token:.2f} %"
-        perplexity = f"{quality.perplexity:.4f}, reference {quality.reference_perplexity:.4f}"
-        yield f"  perplexity      {perplexity}"
-        yield f"                  log ratio {ratio.mean:.4g} ± {ratio.standard_error:.2g}"
-
-
-def reference_planning() -> PlanningOptions:
-    """A checkpoint as reference: f16, and as large as the machine."""
-    return PlanningOptions(memory=f"{detect_hardware().memory_total_bytes}B", format="f16")
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content.encode()).hexdigest()
 
 
 def read_text(path: Path) -> str:
@@ -95,73 +62,171 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
 
 
-def compare(pair: Pair, text: str, name: str, tokens: int | None, cache_dir: Path) -> Quality:
+def reference_planning() -> PlanningOptions:
+    """A checkpoint as reference: f16, and as large as the machine."""
+    return PlanningOptions(memory=f"{detect_hardware().memory_total_bytes}B", format="f16")
+
+
+def compare(
+    model: Path | None,
+    reference: Path,
+    scoring: ScoringOptions,
+    text: Text,
+    target: Target | None,
+    cache_dir: Path,
+) -> Outcome:
     """Score the text with both models at once; one piece of logits of each is held.
 
-    name: the text's, for messages. tokens: of the text to use at most; None is all. Raises
-    BudgetError when both models do not fit, InputError when they or the text do not match.
+    model: None where the reference's predictions are only kept. scoring: the model's; a reference
+    keeps its KV cache in f16. Raises BudgetError when the models do not fit, InputError when they
+    or the text do not match, Cancelled after Ctrl-C.
     """
-    check_memory(pair)
+    plain = ScoringOptions(scoring.window, scoring.first, threads=scoring.threads)
+    parts = {} if model is None else {"model_bytes": scoring_bytes(read_gguf(model), scoring)}
+    check_memory(parts | {"reference_bytes": scoring_bytes(read_gguf(reference), plain)})
+    runtime = open_runtime(ENGINE, cache_dir)
+    with cancelled_by_interrupt() as cancel, ExitStack() as opened:
+        judged = None
+        if model is not None:
+            judged = opened.enter_context(runtime.open_scorer(model, scoring, tell, cancel))
+        expected = opened.enter_context(runtime.open_scorer(reference, plain, cancel=cancel))
+        windows = text_windows(expected, text, scoring.window)
+        if judged is not None:
+            check_same_windows(judged, expected, windows, text, scoring.window)
+        if target is None:
+            assert judged is not None, "nothing to do"
+            return score(judged, expected, windows, scoring.first)
+        header = reference_header(target, text, expected, windows, scoring)
+        with writing_reference(target.path, header) as writer:
+            outcome = score(judged, expected, windows, scoring.first, Keeper(target.path, writer))
+    return outcome
+
+
+def compare_with_saved(
+    model: Path, saved: SavedReference, scoring: ScoringOptions, text: Text, cache_dir: Path
+) -> Outcome:
+    """Score the text with one model, and compare with what a reference expected once.
+
+    Raises BudgetError, InputError for another text or tokenizer, FormatError, Cancelled.
+    """
+    header = saved.header
+    if text.sha256 != header.text_sha256:
+        raise InputError(f"{text.name}: not the text that the reference was saved with; give that")
+    check_memory({"model_bytes": scoring_bytes(read_gguf(model), scoring)})
     runtime = open_runtime(ENGINE, cache_dir)
     with (
         cancelled_by_interrupt() as cancel,
-        runtime.open_scorer(pair.model, pair.scoring, tell, cancel) as model,
-        runtime.open_scorer(pair.reference, pair.reference_scoring, cancel=cancel) as reference,
+        runtime.open_scorer(model, scoring, tell, cancel) as judged,
     ):
-        windows = shared_windows(model, reference, text, name, pair.scoring.window)
-        count = len(windows) if tokens is None else tokens // pair.scoring.window
-        return score(model, reference, windows[:count], pair.scoring.first)
+        check_vocabulary(judged, header.vocabulary_size)
+        windows = text_windows(judged, text, header.window)[: header.windows]
+        comparison = Comparison()
+
+        def add(window: list[int]) -> None:
+            saved.begin_window(window, text.name)
+            following = window[header.first + 1 :]
+            comparison.add_saved_window(saved, judged.logits(window), following)
+
+        run_windows(windows, add)
+    return Outcome(comparison.result(), comparison.by_position(header.first), None)
 
 
-def check_memory(pair: Pair) -> None:
-    """Both models are in memory at once. Raises BudgetError, FormatError."""
-    parts = {
-        f"{name}_bytes": sum(tensor.bytes for tensor in read_gguf(path).tensors)
-        for name, path in (("model", pair.model), ("reference", pair.reference))
-    }
-    needed_bytes = sum(parts.values())
-    free_bytes = detect_hardware().memory_available_bytes
-    if needed_bytes > free_bytes:
-        raise BudgetError(
-            f"the weights of both models take {format_bytes(needed_bytes)}, "
-            f"{format_bytes(free_bytes)} is free; a reference in q8_0 is smaller than one in f16",
-            needed_bytes=needed_bytes,
-            budget_bytes=free_bytes,
-            largest_context=0,
-            parts=parts,
-        )
+def check_memory(parts: Mapping[str, int]) -> None:
+    """What is loaded together must fit together. Raises BudgetError."""
+    needed_bytes, free_bytes = sum(parts.values()), detect_hardware().memory_available_bytes
+    if needed_bytes <= free_bytes:
+        return
+    step = "give a smaller --window or close other programs"
+    if len(parts) > 1:
+        step = "save the reference alone first: drop MODEL, add --save-reference FILE"
+    raise BudgetError(
+        f"{' and '.join(name.removesuffix('_bytes') for name in parts)} take "
+        f"{format_bytes(needed_bytes)}, {format_bytes(free_bytes)} is free; {step}",
+        needed_bytes=needed_bytes,
+        budget_bytes=free_bytes,
+        largest_context=0,
+        parts=parts,
+    )
 
 
-def shared_windows(
-    model: Scorer, reference: Scorer, text: str, name: str, length: int
-) -> list[list[int]]:
-    """The windows of the text, the same for both models. Raises InputError."""
-    if model.vocabulary_size != reference.vocabulary_size:
-        raise InputError(
-            f"the vocabularies differ: the model has {model.vocabulary_size} tokens, the reference "
-            f"{reference.vocabulary_size}; compare models of one family"
-        )
-    tokens = model.tokens(text)
-    windows = cut_windows(tokens, length, model.bos)
-    if windows != cut_windows(reference.tokens(text), length, reference.bos):
-        raise InputError(
-            f"the vocabularies differ: {name} gives other token ids in the model than in the "
-            f"reference; compare models of one family"
-        )
+def text_windows(scorer: Scorer, text: Text, length: int) -> Windows:
+    """The windows of the text. Raises InputError when it fills none."""
+    tokens = scorer.tokens(text.content)
+    windows = cut_windows(tokens, length, scorer.bos)
     if not windows:
         raise InputError(
-            f"{name}: {len(tokens)} tokens, less than one window of {length}; "
+            f"{text.name}: {len(tokens)} tokens, less than one window of {length}; "
             f"give a longer text or a smaller --window"
         )
-    return windows
+    return windows if text.tokens is None else windows[: text.tokens // length]
 
 
-def score(model: Scorer, reference: Scorer, windows: list[list[int]], first: int) -> Quality:
-    """Compare the models over the windows, from position `first` of each on."""
+def check_vocabulary(model: Scorer, size: int) -> None:
+    """Raises InputError unless the model has as many tokens as its reference."""
+    if model.vocabulary_size != size:
+        raise InputError(
+            f"the vocabularies differ: the model has {model.vocabulary_size} tokens, the reference "
+            f"{size}; compare models of one family"
+        )
+
+
+def check_same_windows(
+    model: Scorer, reference: Scorer, windows: Windows, text: Text, length: int
+) -> None:
+    """Raises InputError unless the model makes the reference's windows of the text."""
+    check_vocabulary(model, reference.vocabulary_size)
+    if cut_windows(model.tokens(text.content), length, model.bos)[: len(windows)] != windows:
+        raise InputError(
+            f"the vocabularies differ: {text.name} gives other token ids in the model than in the "
+            f"reference; compare models of one family"
+        )
+
+
+def reference_header(
+    target: Target, text: Text, reference: Scorer, windows: Windows, scoring: ScoringOptions
+) -> ReferenceHeader:
+    """What the file will say of itself."""
+    return ReferenceHeader(
+        target.model,
+        target.model_sha256,
+        text.sha256,
+        reference.vocabulary_size,
+        scoring.window,
+        scoring.first,
+        len(windows),
+        TAIL,
+    )
+
+
+def score(
+    model: Scorer | None,
+    reference: Scorer,
+    windows: Windows,
+    first: int,
+    keeper: Keeper | None = None,
+) -> Outcome:
+    """Run the windows through the models, from position `first` of each on."""
     comparison = Comparison()
+
+    def add(window: list[int]) -> None:
+        expected, following = reference.logits(window), window[first + 1 :]
+        if keeper is not None:
+            expected = keeper.passing(window, expected, following)
+        if model is None:
+            deque(expected, maxlen=0)
+        else:
+            comparison.add_window(expected, model.logits(window), following)
+
+    run_windows(windows, add)
+    saved = None if keeper is None else keeper.saved()
+    if model is None:
+        return Outcome(None, (), saved)
+    return Outcome(comparison.result(), comparison.by_position(first), saved)
+
+
+def run_windows(windows: Windows, add: Callable[[list[int]], None]) -> None:
+    """Call `add` with each window, and show how long it will take."""
     with token_progress("evaluate", sum(map(len, windows))) as advance:
         for window in windows:
-            expected, found = reference.logits(window), model.logits(window)
-            comparison.add_window(expected, found, window[first + 1 :])
+            add(window)
             advance(len(window))
-    return comparison.result()

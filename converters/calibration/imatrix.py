@@ -1,7 +1,7 @@
 """llama.cpp's importance matrices: sums of squared inputs, in GGUF files that its tools share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from edgellm.calibration import Calibration
 from edgellm.converters.gguf.tensors import gguf_names
-from edgellm.errors import FormatError, InputError
+from edgellm.errors import FormatError, InputError, UnsupportedError
 from edgellm.files import write_file
 from edgellm.gguf_file import GGUFFile, GGUFTensor, read_gguf
-from edgellm.spec import ModelSpec
+from edgellm.gguf_file.reader import MAX_TENSOR_NAME_BYTES
+from edgellm.spec import ModelSpec, Role
 
 F32Array = NDArray[np.float32]
 
@@ -45,9 +46,9 @@ class Imatrix:
 
         Raises InputError for an entry of another width, and when no entry is of this model.
         """
-        found = {}
+        found, names = {}, gguf_names(spec)
         for tensor in spec.tensors:
-            entry = self.entries.get(gguf_names(spec)[tensor.name])
+            entry = self.entries.get(names[tensor.name])
             if entry is None or not tensor.is_matrix or not entry.counts.sum():
                 continue
             if entry.sums.shape != (1, tensor.shape[1]):
@@ -59,6 +60,25 @@ class Imatrix:
         if not found:
             raise InputError(f"the imatrix is of another model: it has no tensor of {spec.name}")
         return found
+
+    def missing(self, spec: ModelSpec) -> Sequence[str]:
+        """Checkpoint names of the matrices with inputs that have no entry, in the file's order."""
+        found = self.moments(spec)
+        return [
+            tensor.name
+            for tensor in spec.tensors
+            if tensor.is_matrix and tensor.name not in found
+            if spec.tied_embeddings or tensor.role is not Role.TOKEN_EMBEDDING
+        ]
+
+
+def with_imatrix(calibration: Calibration, imatrix: Imatrix, spec: ModelSpec) -> Calibration:
+    """The calibration with the imatrix's input moments, where it has some, for its own.
+
+    Raises InputError for an imatrix of another model.
+    """
+    moments = {**calibration.input_moments, **imatrix.moments(spec)}
+    return replace(calibration, input_moments=moments)
 
 
 def imatrix_of(calibration: Calibration, spec: ModelSpec, dataset: str, chunk_size: int) -> Imatrix:
@@ -107,8 +127,10 @@ def _aligned(content: bytes) -> bytes:
 def read_imatrix(path: Path) -> Imatrix:
     """Read a file of llama-imatrix or of `write_imatrix`.
 
-    Raises InputError when it cannot be read, FormatError when it is something else or broken.
+    Raises InputError when it cannot be read, UnsupportedError for llama.cpp's former layout,
+    FormatError when it is something else or broken.
     """
+    _refuse_former_layout(path)
     file = read_gguf(path)
     if file.metadata.get("general.type") != "imatrix":
         raise FormatError(path, "a GGUF file, but no imatrix: general.type does not say so")
@@ -120,6 +142,22 @@ def read_imatrix(path: Path) -> Imatrix:
         _number(file, "imatrix.chunk_count"),
         _number(file, "imatrix.chunk_size"),
     )
+
+
+def _refuse_former_layout(path: Path) -> None:
+    """That one begins with two i32, the number of entries and the length of the first's name."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(8 + MAX_TENSOR_NAME_BYTES)
+    except OSError:
+        return  # read_gguf says why
+    name = begin[8 : 8 + int.from_bytes(begin[4:8], "little")]
+    if name.endswith(b".weight"):
+        raise UnsupportedError(
+            f"{path}: an imatrix in llama.cpp's former .dat layout",
+            ["imatrix in GGUF"],
+            f"Convert it: llama-imatrix -m MODEL.gguf --in-file {path.name} -o imatrix.gguf",
+        )
 
 
 def _entry(path: Path, tensors: Mapping[str, F32Array], name: str) -> Entry:

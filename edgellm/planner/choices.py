@@ -99,8 +99,11 @@ def settle_plan(
     run = RunSettings(key, value, plan.kv.context, plan.ubatch)
     choice = planner.chosen(chosen, run)
     settled = planner.describe(choice, plan.budget_bytes, plan.sensitivity)
-    # What was tried holds for exactly these choices; an edit shows in the bytes.
-    return replace(settled, trial=plan.trial) if settled.memory == plan.memory else settled
+    if settled.memory != plan.memory or settled.bits_per_weight != plan.bits_per_weight:
+        return settled
+    # What was tried and timed holds for exactly these choices; an edit shows in the bytes.
+    tokens_per_s = settled.predicted_tokens_per_s or plan.predicted_tokens_per_s
+    return replace(settled, trial=plan.trial, predicted_tokens_per_s=tokens_per_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,12 @@ from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import Library, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
-from edgellm.runtimes.llama_cpp.preconditions import check_tensors, choose_kv_formats, read_facts
+from edgellm.runtimes.llama_cpp.preconditions import (
+    ModelFacts,
+    check_tensors,
+    choose_kv_formats,
+    read_facts,
+)
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.protocol import CancelToken, EventSink, ScoringOptions
 from edgellm.tokenizer.text_rules import TextRules
@@ -82,6 +87,34 @@ class LlamaCppScorer(Closing):
                 done = not self._cancel.cancelled and self._context.decode(tokens, scored)
             if not done:
                 raise Cancelled("scoring was cancelled")
+
+
+def scoring_bytes(file: GGUFFile, options: ScoringOptions) -> int:
+    """Weights, KV cache and logits of a model to be judged; its scratch is small beside them.
+
+    Raises FormatError, UsageError for cache formats that the model cannot take.
+    """
+    facts = read_facts(file)
+    formats = choose_kv_formats(options.key_format, options.value_format, facts, on_gpu=False)
+    head_bytes = formats.key.row_bytes(facts.key_head_dim) + formats.value.row_bytes(
+        facts.value_head_dim
+    )
+    shapes = {tensor.name: tensor.shape for tensor in file.tensors}
+    vocabulary_size = shapes.get("token_embd.weight", (0,))[0]
+    # In the graph, and handed to the caller.
+    logits_bytes = 2 * 4 * min(PIECE_TOKENS, options.predictions) * vocabulary_size
+    weights_bytes = sum(tensor.bytes for tensor in file.tensors)
+    return weights_bytes + options.window * _kv_heads(file, facts) * head_bytes + logits_bytes
+
+
+def _kv_heads(file: GGUFFile, facts: ModelFacts) -> int:
+    """Of all layers together; `read_facts` has checked the counts."""
+    keys = (f"{facts.architecture}.attention.{name}" for name in ("head_count_kv", "head_count"))
+    counts = next(file.metadata[key] for key in keys if key in file.metadata)
+    if isinstance(counts, tuple):
+        return sum(count for count in counts if isinstance(count, int))
+    assert isinstance(counts, int)
+    return facts.layers * counts
 
 
 def open_scorer(

@@ -323,6 +323,11 @@ CASES: dict[str, tuple[Build, int]] = {
     "a text that is not UTF-8": (evaluate(b"caf\xe9"), INPUT),
     "an empty text": (evaluate(b""), INPUT),
     "a text shorter than a window": (evaluate(b"Once upon a time"), INPUT),
+    "a saved reference that was cut off": (
+        evaluate(b"Once", reference=b"edgellm reference\n" + bytes(12)),
+        INPUT,
+    ),
+    "nothing of a window scored": (evaluate(b"Once", "--score-from", "510"), USAGE),
     "a reference that is no model": (evaluate(b"Once", reference=b"GGUF"), INPUT),
     "a comparison without a reference": (
         arguments("eval", "novelist-7m", "--text", "HERE/text"),
@@ -331,7 +336,7 @@ CASES: dict[str, tuple[Build, int]] = {
     "a window of three tokens": (evaluate(b"Once", "--window", "3"), USAGE),
     "a window longer than the model knows": (evaluate(b"Once", "--window", "513"), USAGE),
     "less text than one window": (evaluate(b"Once", "--tokens", "511"), USAGE),
-    "an unknown cache format": (evaluate(b"Once", "--value-format", "q9_9"), USAGE),
+    "an unknown cache format": (evaluate(b"Once", "--kv", "f16/q9_9"), USAGE),
     "a comparison within too small a budget": (
         arguments(
             "eval", "CKPT", "--reference", "CKPT", "--text", "CKPT/config.json", "--memory", "1MiB"

@@ -23,7 +23,7 @@ STORY = (
     "water, tied to the same post. “Who brought you back?” {name} asked it.\n\n"
 )
 NAMES = ("Anna", "old Mr. Perkins", "the captain", "Zoë", "my sister", "Tom", "a stranger", "Ivan")
-COMPARED = {"model", "reference", "text", "window", "key_format", "value_format"}
+COMPARED = {"model", "reference", "text", "window", "score_from", "key_format", "value_format"}
 MEASURED = {
     "perplexity": float,
     "reference_perplexity": float,
@@ -31,6 +31,7 @@ MEASURED = {
     "kl_divergence": {"mean", "standard_error", "median", "p99", "p99_9"},
     "same_top_token": float,
     "tokens": int,
+    "by_position": list,
 }
 
 
@@ -55,7 +56,7 @@ def test_the_figures_are_those_of_full_logits_in_float64(
 ) -> None:
     found = cli(
         "eval", models["q4_K"], "--reference", models["f16"], "--text", text,
-        "--window", str(WINDOW), "--json",
+        "--window", str(WINDOW), "--kv", "f16", "--json",
     ).json  # fmt: skip
     reference, model = (models[name] / "model.gguf" for name in ("f16", "q4_K"))
     windows = windows_by_hand(reference, text.read_bytes().decode())
@@ -84,7 +85,7 @@ def test_json_has_the_documented_keys_and_says_what_was_compared(
     cli: Cli, models: dict[str, Path], text: Path
 ) -> None:
     words = ("eval", models["q4_K"], "--reference", models["f16"], "--text", text, "--json")
-    found = cli(*words, "--tokens", "512", "--key-format", "q8_0", "--value-format", "q4_0").json
+    found = cli(*words, "--tokens", "512", "--kv", "q8_0/q4_0").json
     assert found.keys() == COMPARED | MEASURED.keys()
     for name, kind in MEASURED.items():
         value = found[name]
@@ -95,7 +96,7 @@ def test_json_has_the_documented_keys_and_says_what_was_compared(
 
 
 def test_a_model_beside_itself_lost_nothing(cli: Cli, models: dict[str, Path], text: Path) -> None:
-    words = ("--reference", models["f16"] / "model.gguf", "--text", text, "--json")
+    words = ("--reference", models["f16"] / "model.gguf", "--text", text, "--kv", "f16", "--json")
     found = cli("eval", models["f16"], *words).json
     assert set(found["kl_divergence"].values()) == {0.0}
     assert found["same_top_token"] == 1.0
@@ -104,7 +105,8 @@ def test_a_model_beside_itself_lost_nothing(cli: Cli, models: dict[str, Path], t
 def test_a_checkpoint_as_reference_is_f16_and_kept(
     cli: Cli, models: dict[str, Path], text: Path
 ) -> None:
-    words = ("eval", models["f16"], "--reference", "novelist-7m", "--text", text, "--json")
+    files = ("--reference", "novelist-7m", "--text", text)
+    words = ("eval", models["f16"], *files, "--kv", "f16", "--json")
     first, second = cli(*words), cli(*words)
     assert first.json["kl_divergence"]["mean"] == 0
     assert "converting" in first.err
@@ -121,8 +123,34 @@ def test_a_checkpoint_as_model_is_planned_for_the_memory_given(cli: Cli, text: P
 
 
 def test_a_coarse_cache_shows(cli: Cli, models: dict[str, Path], text: Path) -> None:
-    words = ("--reference", models["f16"], "--text", text, "--key-format", "q4_0", "--json")
+    words = ("--reference", models["f16"], "--text", text, "--kv", "q4_0/f16", "--json")
     assert cli("eval", models["f16"], *words).json["kl_divergence"]["mean"] > 0
+
+
+def test_an_artifact_is_judged_with_the_cache_it_was_planned_with(
+    cli: Cli, models: dict[str, Path], text: Path
+) -> None:
+    words = ("--reference", models["f16"], "--text", text, "--json")
+    planned, named = (
+        cli("eval", models["f16"], *words, *more).json for more in ((), ("--kv", "q8_0"))
+    )
+    bare = cli("eval", models["f16"] / "model.gguf", *words).json
+    assert planned == named
+    assert (planned["key_format"], bare["key_format"]) == ("q8_0", "f16")
+    assert planned["kl_divergence"]["mean"] > bare["kl_divergence"]["mean"] == 0
+
+
+def test_positions_are_scored_from_where_the_user_says(
+    cli: Cli, models: dict[str, Path], text: Path
+) -> None:
+    words = ("eval", models["q4_K"], "--reference", models["f16"], "--text", text, "--json")
+    found = cli(*words, "--window", "64", "--score-from", "3", "--tokens", "128").json
+    parts = found["by_position"]
+    ranges = [(part["first"], part["last"]) for part in parts]
+    assert (found["score_from"], found["tokens"]) == (3, 120)
+    assert ranges == [(3, 17), (18, 32), (33, 47), (48, 62)]
+    mean = sum(part["kl_divergence"]["mean"] for part in parts) / 4
+    assert mean == pytest.approx(found["kl_divergence"]["mean"], rel=1e-9)
 
 
 def test_people_read_every_figure_in_80_columns(

@@ -15,11 +15,13 @@ from edgellm.converters.calibration.imatrix import (
     Imatrix,
     imatrix_of,
     read_imatrix,
+    with_imatrix,
     write_imatrix,
 )
-from edgellm.errors import FormatError, InputError
+from edgellm.errors import FormatError, InputError, UnsupportedError
 from edgellm.families import read_spec
 from edgellm.spec import ModelSpec
+from tests.support.calibrations import made_up_calibration
 from tests.support.checkpoints import BUNDLED
 
 NAMES = st.text("abcdefghijklmnop.0123456789_", min_size=1, max_size=40)
@@ -101,6 +103,34 @@ def test_moments_of_a_calibration_survive_the_file(tmp_path: Path, spec: ModelSp
     assert (back.chunk_count, back.chunk_size, back.datasets) == (16, 256, ("mine",))
     for name, values in back.moments(spec).items():
         np.testing.assert_allclose(values, moments[name], rtol=1e-6)
+
+
+def test_an_imatrix_replaces_what_it_has_and_names_what_it_lacks(
+    tmp_path: Path, spec: ModelSpec
+) -> None:
+    sums = np.arange(256, dtype=np.float32)[None]
+    path = llama_imatrix_file(tmp_path / "i.gguf", sums, np.array([[2]], np.float32))
+    measured, imatrix = made_up_calibration(spec), read_imatrix(path)
+    mixed = with_imatrix(measured, imatrix, spec)
+    changed = {
+        name
+        for name, moments in mixed.input_moments.items()
+        if not np.array_equal(moments, measured.input_moments[name])
+    }
+    assert changed == {"model.layers.0.self_attn.q_proj.weight"}
+    np.testing.assert_array_equal(mixed.input_moments[min(changed)], sums[0] / 2)
+    assert mixed.noise_gain == measured.noise_gain
+    assert set(imatrix.missing(spec)) == measured.input_moments.keys() - changed
+
+
+def test_the_former_layout_is_refused_by_name(tmp_path: Path) -> None:
+    # As llama-imatrix --output-format dat writes it.
+    name = b"blk.0.attn_k.weight"
+    numbers = np.array([11, 2], "<i4").tobytes() + np.ones(2, "<f4").tobytes()
+    counts = np.array([1, len(name)], "<i4").tobytes()
+    (tmp_path / "old.dat").write_bytes(counts + name + numbers)
+    with pytest.raises(UnsupportedError, match=r"former .dat layout.*llama-imatrix -m"):
+        read_imatrix(tmp_path / "old.dat")
 
 
 def test_an_imatrix_of_another_width_is_refused(tmp_path: Path, spec: ModelSpec) -> None:

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edgellm.errors import Cancelled, UsageError
+from edgellm.gguf_file import read_gguf
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer
-from edgellm.runtimes.protocol import CancelToken, Runtime, Scorer, ScoringOptions
+from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, scoring_bytes
+from edgellm.runtimes.protocol import CancelToken, LoadOptions, Runtime, Scorer, ScoringOptions
 from tests.support.gguf import TinyLlama
 from tests.support.llama_cpp_reference import llama_cpp_logits, quiet_llama_cpp
 
@@ -121,6 +122,30 @@ def test_options_that_the_model_cannot_take_are_refused(
 def test_a_window_with_nothing_to_predict_is_refused(window: int, first: int) -> None:
     with pytest.raises(UsageError, match="expected"):
         ScoringOptions(window, first)
+
+
+@pytest.mark.parametrize(("key", "value"), [("f16", "f16"), ("q8_0", "q4_0")])
+def test_the_cache_is_counted_as_llama_cpp_allocates_it(model: Path, key: str, value: str) -> None:
+    file = read_gguf(model)
+    # The same two predictions of windows of two lengths: only the cache differs.
+    long, short = (
+        scoring_bytes(file, ScoringOptions(window, window - 3, key, value))
+        for window in (2048, 512)
+    )
+    load = LoadOptions(context=1536, key_format=key, value_format=value, threads=1)
+    with LlamaCppRuntime().load(model, load) as loaded:
+        # llama.cpp logs hundredths of a MiB.
+        assert long - short == pytest.approx(loaded.memory().kv_cache_bytes, abs=0.006 * 2**20)
+
+
+def test_logits_are_counted_for_the_positions_of_one_piece_at_most(model: Path) -> None:
+    file = read_gguf(model)
+    size = next(t.shape[0] for t in file.tensors if t.name == "token_embd.weight")
+    every, half, one = (
+        scoring_bytes(file, ScoringOptions(2048, first)) for first in (0, 2047 - 512, 2046)
+    )
+    assert every == half
+    assert half - one == 2 * 4 * 511 * size
 
 
 def test_a_cancel_ends_the_scoring(model: Path) -> None:
