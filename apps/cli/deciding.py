@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for, read_plan, settled
+from edgellm.apps.cli.planning import (
+    PlanningOptions,
+    check_mode,
+    default_context,
+    plan_for,
+    read_plan,
+    settled,
+)
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
 from edgellm.formats import Tables
@@ -45,8 +52,15 @@ def decide(
     if check_mode(mode, request.text, request.options.format):
         from edgellm.apps.cli.measuring import measure
 
+        context = request.options.context if saved is None else saved.kv.context
         measured = measure(
-            checkpoint, spec, tables, store, text_file=request.text, threads=request.threads
+            checkpoint,
+            spec,
+            tables,
+            store,
+            text_file=request.text,
+            context=context or default_context(spec),
+            threads=request.threads,
         )
         sensitivity, calibration = measured.sensitivity, measured.calibration
     if saved is None or request.file is None:

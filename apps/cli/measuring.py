@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgellm.apps.cli.models import options_digest
-from edgellm.apps.cli.output import terminal_progress
+from edgellm.apps.cli.output import note, terminal_progress
 from edgellm.apps.cli.planning import PlanningOptions, default_context
 from edgellm.apps.cli.quality import read_text
 from edgellm.artifact import MANIFEST, open_artifact
@@ -12,6 +12,7 @@ from edgellm.bundled import bundled_calibration_text
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
 from edgellm.converters import converter_for
+from edgellm.converters.calibration.caches import LONGEST_TOKENS, measure_caches
 from edgellm.converters.calibration.calibrate import calibrate
 from edgellm.converters.rounding.error_table import measure_errors
 from edgellm.converters.threads import thread_count
@@ -20,6 +21,7 @@ from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.progress import ProgressSink
 from edgellm.runtimes.llama_cpp.runtime import useful_threads
+from edgellm.sensitivity.caches import MeasuredCaches, StaticCaches
 from edgellm.sensitivity.noise import NoiseSensitivity
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
@@ -40,21 +42,35 @@ def measure(
     store: Store,
     *,
     text_file: Path | None,
+    context: int,
     threads: int | None,
 ) -> Measurement:
-    """Calibrate the model and measure every format's error; both are kept in the store's cache.
+    """Calibrate the model, measure every format's error and what coarser KV caches cost.
 
-    text_file: what to calibrate on; the text that ships with the package when None.
+    All is kept in the store's cache. text_file: what to calibrate on; the text that ships with the
+    package when None. context: tokens planned for; caches are measured in so many, or in as many as
+    the text has and LONGEST_TOKENS allows.
     """
     text = bundled_calibration_text() if text_file is None else read_text(text_file)
     with terminal_progress() as progress:
         gguf = reference_gguf(checkpoint, spec, tables, store, threads, progress)
+        workers = threads or useful_threads(gguf.stat().st_size)
         calibration = calibrate(
             gguf,
             spec,
             text,
             cache=store.cache / "calibration",
-            threads=threads or useful_threads(gguf.stat().st_size),
+            threads=workers,
+            progress=progress,
+        )
+        caches = measure_caches(
+            gguf,
+            spec,
+            tables,
+            text,
+            context=context,
+            cache=store.cache / "caches",
+            threads=workers,
             progress=progress,
         )
         errors = measure_errors(
@@ -66,7 +82,20 @@ def measure(
             cache=store.cache / "errors",
             progress=progress,
         )
-    return Measurement(calibration, NoiseSensitivity(spec, tables, calibration, errors))
+    if caches.tokens < context:
+        note(
+            f"the KV cache's formats are judged by a context of {caches.tokens} tokens instead of "
+            f"{context}: {shortened(caches.tokens)}"
+        )
+    judge = MeasuredCaches(caches.nats, StaticCaches(spec, tables))
+    return Measurement(calibration, NoiseSensitivity(spec, tables, calibration, errors, judge))
+
+
+def shortened(tokens: int) -> str:
+    """Why caches were measured in a shorter context than the planned one."""
+    if tokens == LONGEST_TOKENS:
+        return "longer ones take too long to measure"
+    return "the calibration text has no more; give a longer one with --calibration"
 
 
 def reference_gguf(

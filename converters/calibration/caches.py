@@ -33,10 +33,12 @@ Names = tuple[str, str]
 
 LONGEST_TOKENS = 8192  # a pass over more takes too long where only a processor runs it
 SHORTEST_TOKENS = 64
-TEXT_TOKENS = 4096  # shorter windows are several, so that more than one passage has a say
+TEXT_TOKENS = 2048  # shorter windows are several, so that more than one passage has a say
 POSITIONS = 512  # predictions compared at most
 REFERENCE_BYTES = 128 << 20
-CLEARLY = 1.5  # how much cheaper another pair must look before one is not measured
+# How much cheaper another pair must look before one is not measured: the costs of K and V alone add
+# up to that of the pair within this factor (benchmarks/quality/caches.py).
+CLEARLY = 1.1
 _F32_BYTES = 4
 _SETTINGS = (version("llama-cpp-python"), TEXT_TOKENS, POSITIONS, REFERENCE_BYTES, UBATCH_TOKENS)
 
@@ -67,7 +69,7 @@ def measure_caches(
     Each format of K runs alone, beside an f16 V, and each of V; then every offered pair runs, but
     for those to which another of no more bits looks `clearly` times cheaper when the costs of its
     K and V are added. So 1 + 2 * formats + pairs passes, each over the larger of the context and
-    TEXT_TOKENS: about 25 with the table's formats. A pass takes 2 * parameters operations per
+    TEXT_TOKENS: about 30 with the table's formats. A pass takes 2 * parameters operations per
     token, and for attention 2 * layers * heads * head_dim * context more.
 
     gguf: the whole model in f32, f16 or bf16. context: tokens planned. cache: folder where figures
