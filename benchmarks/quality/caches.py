@@ -1,9 +1,10 @@
 """KL divergence of every pair of KV cache formats, and how well the costs of K and V add up.
 
-    python -m benchmarks.quality.caches TEXT... --record
+    python -m benchmarks.quality.caches TEXT... --cache FOLDER --record
 
 Each text at each context is measured by itself, every offered pair, so that what measure_caches
-leaves out by default can be compared with what it measures.
+leaves out by default can be compared with what it measures. FOLDER keeps every figure, so that an
+interrupted benchmark goes on.
 """
 
 import argparse
@@ -12,7 +13,6 @@ from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 from statistics import geometric_mean, median
-from time import perf_counter
 
 from benchmarks.report import write_result
 from edgellm.bundled import bundled_checkpoint
@@ -76,12 +76,11 @@ def pruning(pairs: list[Pair], nats: Nats) -> dict[str, object]:
     }
 
 
-def row(pairs: list[Pair], found: CacheDivergence, seconds: float) -> dict[str, object]:
+def row(pairs: list[Pair], found: CacheDivergence) -> dict[str, object]:
     return {
         "context": found.tokens,
         "positions": found.positions,
         "passes": len(found.nats),  # f16 against itself is the reference
-        "seconds": round(seconds, 1),
         "kl_divergence": {"/".join(names): nats for names, nats in found.nats.items()},
         "measured_over_sum_of_alone": additivity(pairs, found.nats),
         "pruning": pruning(pairs, found.nats),
@@ -115,7 +114,6 @@ def measure(
         gguf = convert(checkpoint, spec, plan, out, tables=tables).gguf
         for path in texts:
             for context in contexts:
-                began = perf_counter()
                 found = measure_caches(
                     gguf,
                     spec,
@@ -123,11 +121,12 @@ def measure(
                     path.read_text(encoding="utf-8"),
                     context=context,
                     clearly=inf,
+                    cache=cache,
                     threads=threads,
                 )
                 every.append(found)
-                table[f"{path.name} at {context}"] = row(pairs, found, perf_counter() - began)
-                print(path.name, context, round(perf_counter() - began, 1), "s", flush=True)
+                table[f"{path.name} at {context}"] = row(pairs, found)
+                print(path.name, context, flush=True)
     return {
         "model": spec.name,
         "threads": threads,
@@ -141,11 +140,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("texts", type=Path, nargs="+")
     parser.add_argument("--checkpoint", type=Path, default=bundled_checkpoint())
-    parser.add_argument("--contexts", type=int, nargs=2, default=[512, 2048])
+    parser.add_argument("--contexts", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", type=Path, help="folder that keeps what was measured")
     parser.add_argument("--record", action="store_true", help="write benchmarks/results/")
     options = parser.parse_args()
-    figures = measure(options.checkpoint, options.texts, options.contexts, options.threads)
+    figures = measure(
+        options.checkpoint, options.texts, options.contexts, options.threads, options.cache
+    )
     print(figures)
     if options.record:
         write_result("caches", figures)

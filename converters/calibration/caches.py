@@ -1,11 +1,12 @@
 """What coarser caches of K and V cost a model: its own predictions with them, compared.
 
-Nothing but the formats of the cache differs: llama.cpp, its kernels, the weights and the text are the
-same. Errors of a cache add up over the context, so a window as long as the planned context runs, and
-predictions in its second half are compared.
+Nothing but the formats of the cache differs: llama.cpp, its kernels, the weights and the text are
+the same. Errors of a cache add up over the context, so a window as long as the planned context
+runs, and predictions in its second half are compared.
 
 Memory beside the mapped weights: the cache of one window in one pair of formats at a time, at most
-REFERENCE_BYTES of reference logits, and two rows of logits for each prediction compared in a ubatch.
+REFERENCE_BYTES of reference logits, and two rows of logits for each prediction compared in a
+ubatch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,14 +1,25 @@
 """`--sensitivity noise`: measured on the model, kept, and used for rounding."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from edgellm.apps.cli import measuring
 from edgellm.artifact import open_artifact
+from edgellm.converters.calibration import caches
 from tests.apps.conftest import Cli
 
 OPTIONS = ("--target-bpw", "2.6", "--context", "256", "--memory", "1GiB", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches are measured in 128 tokens, half of what is planned."""
+    for module in (caches, measuring):
+        monkeypatch.setattr(module, "LONGEST_TOKENS", 128)
+    monkeypatch.setattr(caches, "TEXT_TOKENS", 128)
 
 
 def test_measured_plans_reach_formats_that_need_statistics(
@@ -24,6 +35,15 @@ def test_measured_plans_reach_formats_that_need_statistics(
     assert ran.code == 0, ran.err
     assert "disturb" not in ran.err  # the calibration of the plan serves again
     assert open_artifact(out).plan.to_json() == json.loads(plan.read_text())
+
+
+def test_a_context_too_long_to_measure_caches_in_is_said(cli: Cli, checkpoint: Path) -> None:
+    ran = cli("plan", checkpoint, *OPTIONS, "--sensitivity", "noise", "--json")
+    assert "judged by a context of 128 tokens instead of 256: longer ones take too long" in ran.err
+    (kept,) = (Path(os.environ["EDGELLM_HOME"]) / "cache" / "caches").iterdir()
+    nats = json.loads(kept.read_text())["nats"]
+    names = (ran.json["kv"]["key_format"], ran.json["kv"]["value_format"])
+    assert names == ("f16", "f16") or "/".join(names) in nats
 
 
 @pytest.mark.parametrize(
