@@ -101,7 +101,7 @@ def growth(rows: list[CacheDivergence], short: int, long: int) -> dict[str, floa
 
 
 def measure(
-    folder: Path, texts: list[Path], contexts: list[int], threads: int
+    folder: Path, texts: list[Path], contexts: list[int], threads: int, cache: Path | None
 ) -> dict[str, object]:
     checkpoint, tables = open_checkpoint(folder), load_tables()
     spec = read_spec(checkpoint)

@@ -9,7 +9,8 @@ REFERENCE_BYTES of reference logits, and two rows of logits for each prediction 
 ubatch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -128,8 +129,11 @@ class _Bench:
         ubatches = sum(len(list(window.pieces())) for window in self.windows)
         self.meter.begin(phase, passes * ubatches)
 
-    def logits(self, pair: Pair) -> Iterator[F32Array]:
-        """What follows each scored position, ubatch by ubatch; valid until the next."""
+    def logits(self, pair: Pair) -> Generator[F32Array]:
+        """What follows each scored position, ubatch by ubatch; valid until the next.
+
+        Close it: its context must go before the model does, also when whoever reads it raised.
+        """
         with CacheContext(self.model, pair, self.windows, self.threads) as context:
             for window in self.windows:
                 for rows in context.logits(window):
@@ -137,11 +141,17 @@ class _Bench:
                     if len(rows):
                         yield rows
 
+    def reference(self, full: KVFormat) -> list[F32Array]:
+        """What the finest caches say: REFERENCE_BYTES at most."""
+        with closing(self.logits((full, full))) as pieces:
+            return [rows.copy() for rows in pieces]
+
     def divergence(self, pair: Pair, reference: Sequence[F32Array]) -> float:
         """Mean nats per token, in float64."""
         comparison = Comparison()
         following = [w.tokens[position + 1] for w in self.windows for position in w.scored]
-        comparison.add_window(reference, self.logits(pair), following)
+        with closing(self.logits(pair)) as rows:
+            comparison.add_window(reference, rows, following)
         return max(0.0, comparison.result().kl_divergence.mean)  # rounding may fall below
 
 
@@ -169,7 +179,7 @@ class _Job:
         self.found.positions = sum(len(window.scored) for window in bench.windows)
         missing = self.missing()
         bench.begin("caches", 1 + len(missing))
-        reference = [rows.copy() for rows in bench.logits((self.full, self.full))]
+        reference = bench.reference(self.full)
         while missing:
             for pair in missing:
                 self.found.nats[_names(pair)] = bench.divergence(pair, reference)

@@ -1,7 +1,6 @@
 """`--sensitivity noise`: measured on the model, kept, and used for rounding."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,9 @@ def test_measured_plans_reach_formats_that_need_statistics(
 ) -> None:
     plan, out = tmp_path / "plan.json", tmp_path / "out"
     words = (*OPTIONS, "--sensitivity", "noise")
-    made = cli("plan", checkpoint, *words, "-o", plan, "--json").json
+    planned = cli("plan", checkpoint, *words, "-o", plan, "--json")
+    made, note = planned.json, "judged by a context of 128 tokens instead of 256: longer ones take"
+    assert note in planned.err
     assert made["sensitivity"] == "noise"
     formats = {row["format"] for row in made["weights"]["tensors"]}
     assert any(name.startswith("iq2") for name in formats)
@@ -35,15 +36,6 @@ def test_measured_plans_reach_formats_that_need_statistics(
     assert ran.code == 0, ran.err
     assert "disturb" not in ran.err  # the calibration of the plan serves again
     assert open_artifact(out).plan.to_json() == json.loads(plan.read_text())
-
-
-def test_a_context_too_long_to_measure_caches_in_is_said(cli: Cli, checkpoint: Path) -> None:
-    ran = cli("plan", checkpoint, *OPTIONS, "--sensitivity", "noise", "--json")
-    assert "judged by a context of 128 tokens instead of 256: longer ones take too long" in ran.err
-    (kept,) = (Path(os.environ["EDGELLM_HOME"]) / "cache" / "caches").iterdir()
-    nats = json.loads(kept.read_text())["nats"]
-    names = (ran.json["kv"]["key_format"], ran.json["kv"]["value_format"])
-    assert names == ("f16", "f16") or "/".join(names) in nats
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from edgellm.bundled import bundled_calibration_text
 from edgellm.checkpoint import open_checkpoint
+from edgellm.converters.bindings import llama
 from edgellm.converters.calibration import caches
 from edgellm.converters.calibration.caches import (
     CacheDivergence,
@@ -195,6 +196,21 @@ def test_reference_logits_stay_under_their_cap(
 ) -> None:
     monkeypatch.setattr(caches, "REFERENCE_BYTES", 7 * 4 * tiny.spec.vocab_size + 1)
     assert tiny.measure().positions == 7
+
+
+def test_logits_that_are_not_finite_are_refused_and_everything_is_freed(
+    tiny: Tiny, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[str] = []
+    for name in ("llama_free", "llama_model_free"):
+        free = getattr(llama, name)
+        spy = lambda handle, name=name, free=free: (freed.append(name), free(handle))  # noqa: E731
+        monkeypatch.setattr(llama, name, spy)
+    broken = np.full((32, tiny.spec.vocab_size), np.nan, np.float32)
+    monkeypatch.setattr(caches.CacheContext, "_rows", lambda self, count: broken[:count])
+    with pytest.raises(InputError, match="not finite"):
+        tiny.measure()
+    assert freed == ["llama_free", "llama_free", "llama_model_free"]
 
 
 def test_progress_reaches_the_total_of_both_phases(tiny: Tiny, brief: None) -> None:
