@@ -11,6 +11,7 @@ from edgellm.bundled import bundled_calibration_text
 from edgellm.checkpoint import open_checkpoint
 from edgellm.converters.bindings import llama
 from edgellm.converters.calibration import caches
+from edgellm.converters.calibration.cache_context import CacheContext
 from edgellm.converters.calibration.caches import (
     CacheDivergence,
     contenders,
@@ -198,16 +199,28 @@ def test_reference_logits_stay_under_their_cap(
     assert tiny.measure().positions == 7
 
 
+def spied(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
+    """The names of llama.cpp's functions, in the order in which they are called."""
+    called: list[str] = []
+
+    def spy(name: str, function: Callable[..., None]) -> Callable[..., None]:
+        def call(handle: object) -> None:
+            called.append(name)
+            function(handle)
+
+        return call
+
+    for name in names:
+        monkeypatch.setattr(llama, name, spy(name, getattr(llama, name)))
+    return called
+
+
 def test_logits_that_are_not_finite_are_refused_and_everything_is_freed(
     tiny: Tiny, brief: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    freed: list[str] = []
-    for name in ("llama_free", "llama_model_free"):
-        free = getattr(llama, name)
-        spy = lambda handle, name=name, free=free: (freed.append(name), free(handle))  # noqa: E731
-        monkeypatch.setattr(llama, name, spy)
+    freed = spied(monkeypatch, "llama_free", "llama_model_free")
     broken = np.full((32, tiny.spec.vocab_size), np.nan, np.float32)
-    monkeypatch.setattr(caches.CacheContext, "_rows", lambda self, count: broken[:count])
+    monkeypatch.setattr(CacheContext, "_rows", lambda self, count: broken[:count])
     with pytest.raises(InputError, match="not finite"):
         tiny.measure()
     assert freed == ["llama_free", "llama_free", "llama_model_free"]
