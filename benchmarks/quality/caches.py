@@ -2,8 +2,9 @@
 
     python -m benchmarks.quality.caches TEXT... --cache FOLDER --record
 
-Each text at each context is measured by itself, every offered pair, so that what measure_caches
-leaves out by default can be compared with what it measures. FOLDER keeps every figure, so that an
+Each text at each context is measured by itself. At the first context every offered pair is, so that
+what measure_caches leaves out by default can be compared with what it measures; at the others the
+default is. FOLDER keeps every figure, so that an
 interrupted benchmark goes on.
 """
 
@@ -48,7 +49,7 @@ def additivity(pairs: list[Pair], nats: Nats) -> dict[str, object]:
         "/".join(named(pair)): nats[named(pair)] / (nats[key, FULL] + nats[FULL, value])
         for pair in pairs
         for key, value in [named(pair)]
-        if FULL not in (key, value)
+        if FULL not in (key, value) and (key, value) in nats
     }
     low, high = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
     return {
@@ -83,14 +84,16 @@ def row(pairs: list[Pair], found: CacheDivergence) -> dict[str, object]:
         "passes": len(found.nats),  # f16 against itself is the reference
         "kl_divergence": {"/".join(names): nats for names, nats in found.nats.items()},
         "measured_over_sum_of_alone": additivity(pairs, found.nats),
-        "pruning": pruning(pairs, found.nats),
+        "pruning": pruning(pairs, found.nats)
+        if set(map(named, pairs)) <= set(found.nats)
+        else None,
     }
 
 
 def growth(rows: list[CacheDivergence], short: int, long: int) -> dict[str, float]:
     """Divergence in the long context over that in the short one, all texts' geometric mean."""
     ratios: dict[str, float] = {}
-    for names in rows[0].nats:
+    for names in sorted(set.intersection(*(set(found.nats) for found in rows))):
         of = {
             context: [found.nats[names] for found in rows if found.tokens == context]
             for context in (short, long)
@@ -120,7 +123,7 @@ def measure(
                     tables,
                     path.read_text(encoding="utf-8"),
                     context=context,
-                    clearly=inf,
+                    clearly=inf if context == contexts[0] else CLEARLY,
                     cache=cache,
                     threads=threads,
                 )
