@@ -93,6 +93,8 @@ def row(pairs: list[Pair], found: CacheDivergence) -> dict[str, object]:
 def growth(rows: list[CacheDivergence], short: int, long: int) -> dict[str, float]:
     """Divergence in the long context over that in the short one, all texts' geometric mean."""
     ratios: dict[str, float] = {}
+    if short == long:
+        return ratios
     for names in sorted(set.intersection(*(set(found.nats) for found in rows))):
         of = {
             context: [found.nats[names] for found in rows if found.tokens == context]
@@ -135,7 +137,7 @@ def measure(
         "threads": threads,
         "clearly": CLEARLY,
         "measurements": table,
-        "long_over_short_context": growth(every, contexts[0], contexts[-1]),
+        "long_over_short_context": growth(every, min(contexts), max(contexts)),
     }
 
 
