@@ -46,6 +46,7 @@ class KVFormat:
     block: int
     block_bytes: int
     needs_flash_attention_for_v: bool  # a quantized V needs flash attention in llama.cpp
+    cpu_only: bool  # no other backend of llama.cpp writes it
 
     @property
     def bits_per_element(self) -> float:
@@ -105,7 +106,7 @@ class Tables:
 
     weight_formats: Mapping[str, WeightFormat]
     kv_formats: Mapping[str, KVFormat]
-    kv_ladder: tuple[tuple[str, str], ...]  # (K, V) format names, best first
+    kv_pairs: tuple[tuple[str, str], ...]  # (K, V) format names to choose from, most bits first
     engines: Mapping[str, EngineFacts]
     priors: StaticPriors
 
@@ -116,6 +117,11 @@ class Tables:
             return found
         known = ", ".join(self.weight_formats)
         raise UsageError(f"weight format {name!r} is unknown; known formats: {known}")
+
+    def pairs_for_heads(self, head_dim: int) -> list[tuple[KVFormat, KVFormat]]:
+        """The (K, V) pairs whose blocks divide a head of `head_dim` elements, most bits first."""
+        named = ((self.kv_formats[key], self.kv_formats[value]) for key, value in self.kv_pairs)
+        return [pair for pair in named if all(fmt.divides(head_dim) for fmt in pair)]
 
     def format_for_rows(self, name: str, columns: int) -> WeightFormat:
         """The format `name`, or what replaces it for rows of `columns` weights."""

@@ -36,10 +36,10 @@ def load_tables() -> Tables:
 def read_tables(folder: Path) -> Tables:
     """Read and check the tables of `folder`. Raises FormatError naming the file and the row."""
     weight_formats = _read_weight_formats(folder / "weight_formats.toml")
-    kv_formats, kv_ladder = _read_kv_formats(folder / "kv_formats.toml")
+    kv_formats, kv_pairs = _read_kv_formats(folder / "kv_formats.toml")
     engines = _read_engines(folder / "engines.toml", weight_formats)
     priors = _read_priors(folder / "static_priors.toml")
-    return Tables(weight_formats, kv_formats, kv_ladder, engines, priors)
+    return Tables(weight_formats, kv_formats, kv_pairs, engines, priors)
 
 
 def _parse(path: Path) -> dict[str, object]:
@@ -81,8 +81,8 @@ def _check_weight_format(row: WeightFormat, rows: Mapping[str, WeightFormat], pl
 
 def _read_kv_formats(path: Path) -> tuple[Mapping[str, KVFormat], tuple[tuple[str, str], ...]]:
     document = _parse(path)
-    if unknown := sorted(set(document) - {"formats", "ladder"}):
-        raise FormatError(path, f"key {unknown[0]} is unknown; known keys: formats, ladder")
+    if unknown := sorted(set(document) - {"formats", "offered"}):
+        raise FormatError(path, f"key {unknown[0]} is unknown; known keys: formats, offered")
     tables = document.get("formats")
     if not isinstance(tables, dict):
         raise FormatError(path, "[formats] is missing")
@@ -92,28 +92,21 @@ def _read_kv_formats(path: Path) -> tuple[Mapping[str, KVFormat], tuple[tuple[st
     }
     for name, row in rows.items():
         _check_block(row, Place(path, f"formats.{name}"))
-    return MappingProxyType(rows), _read_ladder(document.get("ladder"), rows, path)
+    return MappingProxyType(rows), _kv_pairs(document.get("offered"), rows, path)
 
 
-def _read_ladder(
-    steps: object, rows: Mapping[str, KVFormat], path: Path
+def _kv_pairs(
+    names: object, rows: Mapping[str, KVFormat], path: Path
 ) -> tuple[tuple[str, str], ...]:
-    """Check that each step names two rows, K never below V, and that bits fall step by step."""
-    if not isinstance(steps, list) or not steps:
-        raise FormatError(path, "ladder is missing; expected pairs of format names, best first")
-    ladder: list[tuple[str, str]] = []
-    last_bits = float("inf")
-    for step in steps:
-        if not (isinstance(step, list) and len(step) == 2 and all(name in rows for name in step)):
-            raise FormatError(path, f"ladder step {step} is not a pair of format names")
-        key, value = (rows[name].bits_per_element for name in step)
-        if key < value or key + value >= last_bits:
-            raise FormatError(
-                path, f"ladder step {step} must have K >= V and fewer bits than before"
-            )
-        last_bits = key + value
-        ladder.append((step[0], step[1]))
-    return tuple(ladder)
+    """Every (K, V) of the offered formats in which K has no fewer bits than V, most bits first."""
+    if not isinstance(names, list) or not names:
+        raise FormatError(path, "offered is missing; expected names of formats")
+    for name in names:
+        if not isinstance(name, str) or name not in rows or names.count(name) > 1:
+            raise FormatError(path, f"offered names {name!r}, which is no row or named twice")
+    bits = {name: rows[name].bits_per_element for name in names}
+    pairs = [(key, value) for key in names for value in names if bits[key] >= bits[value]]
+    return tuple(sorted(pairs, key=lambda pair: -bits[pair[0]] - bits[pair[1]]))
 
 
 def _read_engines(

@@ -45,9 +45,7 @@ def random_spec(rng: random.Random) -> ModelSpec:
 
 
 def random_run(rng: random.Random, spec: ModelSpec, tables: Tables) -> RunSettings:
-    formats = tables.kv_formats
-    pair = rng.choice([*tables.kv_ladder, ("f16", "f16"), ("q8_0", "q8_0")])
-    key, value = (formats[n] if formats[n].divides(spec.head_dim) else formats["f16"] for n in pair)
+    key, value = rng.choice(tables.pairs_for_heads(spec.head_dim))
     context = rng.choice([256, 1000, 2048, 8192, 32768, 131072])
     return RunSettings(key, value, context, rng.choice([512, 512, 256, 128, 64, 32]))
 

@@ -5,7 +5,6 @@ probabilities of one window), the widest matrix once in float32, a few copies of
 widest activation, one sum per channel.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,13 +14,13 @@ import numpy as np
 
 from edgellm.calibration import Calibration
 from edgellm.converters.calibration.engine import Engine
+from edgellm.converters.calibration.keys import content_key
 from edgellm.converters.calibration.moments import F64Array, InputSquares
 from edgellm.converters.calibration.noise import LEVEL, SKIPPED, OutputNoise, Reference
 from edgellm.converters.calibration.sites import Site, find_sites
 from edgellm.converters.calibration.state import State, StateFile
 from edgellm.converters.threads import thread_count
 from edgellm.errors import InputError, UsageError
-from edgellm.files import sha256_of
 from edgellm.progress import Progress, ProgressSink, ignore_progress
 from edgellm.spec import ModelSpec
 
@@ -60,7 +59,8 @@ def calibrate(
     sites = find_sites(gguf, spec)
     file = None
     if cache is not None:
-        file = StateFile(cache / f"{_key(gguf, text, tokens, progress)}.npz", sites)
+        key = content_key(gguf, text, (tokens, *_SETTINGS), progress)
+        file = StateFile(cache / f"{key}.npz", sites)
     job = _Job(sites, file, file.read() if file else State(), gguf.stat().st_size, progress)
     if not job.is_done:
         with Engine(gguf, WINDOW_TOKENS, workers) as engine:
@@ -194,16 +194,3 @@ def text_windows(engine: Engine, text: str, tokens: int) -> Windows:
     count = min(fitting, tokens // WINDOW_TOKENS)
     starts = np.linspace(0, len(found) - length, count).astype(int)
     return [first + found[start : start + length] for start in starts]
-
-
-def _key(gguf: Path, text: str, tokens: int, progress: ProgressSink) -> str:
-    """Everything that decides the result, hashed; threads do not."""
-    total_bytes, hashed_bytes = gguf.stat().st_size, 0
-
-    def heard(count: int) -> None:
-        nonlocal hashed_bytes
-        hashed_bytes += count
-        progress(Progress("hash", hashed_bytes, total_bytes, gguf.name))
-
-    parts = (sha256_of(gguf, heard), hashlib.sha256(text.encode()).hexdigest(), tokens, *_SETTINGS)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -28,29 +28,22 @@ class Watcher(Protocol):
         """Look at a computed operation, or change its outputs before they are used."""
 
 
-class Engine:
-    """One model and a context of one window; every run starts from an empty cache."""
+class Model:
+    """A model and its vocabulary, to run in contexts that its user makes."""
 
-    def __init__(self, gguf: Path, window_tokens: int, threads: int) -> None:
+    def __init__(self, gguf: Path) -> None:
         """Raises RuntimeFailure. Close it, also when only part of it came to be."""
-        self._library = graph_library()
         self._opened = ExitStack()
-        self._watcher: Watcher | None = None
-        self._error: BaseException | None = None
-        self._callback = llama.ggml_backend_sched_eval_callback(self._on_node)
         try:
             self._complaints = self._opened.enter_context(_captured_log())
-            self._model = self._load(gguf)
-            self._context = self._make_context(window_tokens, threads)
+            self.handle = self._load(gguf)
         except BaseException:
             self._opened.close()
             raise
-        self._vocab = llama.llama_model_get_vocab(self._model)
+        self._vocab = llama.llama_model_get_vocab(self.handle)
         self.vocab_size = int(llama.llama_vocab_n_tokens(self._vocab))
-        self._batch = llama.llama_batch_init(window_tokens, 0, 1)
-        self._opened.callback(llama.llama_batch_free, self._batch)
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,13 +56,48 @@ class Engine:
         ids = (llama.llama_token * room)()
         count = llama.llama_tokenize(self._vocab, raw, len(raw), ids, room, False, False)
         if count < 0:
-            raise self._failure("cannot turn the calibration text into tokens")
+            raise self.failure("cannot turn the calibration text into tokens")
         return list(ids[:count])
 
     def first_token(self) -> list[int]:
         """What the model expects before a text: its BOS token, or nothing."""
         adds = llama.llama_vocab_get_add_bos(self._vocab)
         return [int(llama.llama_vocab_bos(self._vocab))] if adds else []
+
+    def failure(self, problem: str) -> RuntimeFailure:
+        return RuntimeFailure("llama.cpp", "; ".join((problem, *self._complaints)))
+
+    def _load(self, gguf: Path) -> llama.llama_model_p:
+        llama.llama_backend_init()
+        params = llama.llama_model_default_params()
+        no_devices = (ctypes.c_void_p * 1)()  # an empty list; without one, all are taken
+        params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
+        params.n_gpu_layers = 0
+        params.use_extra_bufts = False  # rearranged weights would double the memory
+        model = llama.llama_model_load_from_file(os.fsencode(gguf), params)
+        if model is None:
+            raise self.failure(f"cannot load {gguf}")
+        self._opened.callback(llama.llama_model_free, model)
+        return model
+
+
+class Engine(Model):
+    """A model and a context of one window; every run starts from an empty cache."""
+
+    def __init__(self, gguf: Path, window_tokens: int, threads: int) -> None:
+        """Raises RuntimeFailure. Close it, also when only part of it came to be."""
+        self._library = graph_library()
+        self._watcher: Watcher | None = None
+        self._error: BaseException | None = None
+        self._callback = llama.ggml_backend_sched_eval_callback(self._on_node)
+        super().__init__(gguf)
+        try:
+            self._context = self._make_context(window_tokens, threads)
+        except BaseException:
+            self._opened.close()
+            raise
+        self._batch = llama.llama_batch_init(window_tokens, 0, 1)
+        self._opened.callback(llama.llama_batch_free, self._batch)
 
     def run(self, tokens: Sequence[int], watcher: Watcher | None) -> F32Array:
         """Logits of every position: [tokens, vocabulary], valid until the next run.
@@ -84,7 +112,7 @@ class Engine:
         if self._error is not None:
             raise self._error
         if status:
-            raise self._failure(f"decoding failed with status {status}")
+            raise self.failure(f"decoding failed with status {status}")
         logits = llama.llama_get_logits(self._context)
         return np.ctypeslib.as_array(logits, (len(tokens), self.vocab_size))
 
@@ -110,33 +138,17 @@ class Engine:
             self._batch.seq_id[position][0] = 0
             self._batch.logits[position] = 1
 
-    def _load(self, gguf: Path) -> llama.llama_model_p:
-        llama.llama_backend_init()
-        params = llama.llama_model_default_params()
-        no_devices = (ctypes.c_void_p * 1)()  # an empty list; without one, all are taken
-        params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
-        params.n_gpu_layers = 0
-        params.use_extra_bufts = False  # rearranged weights would double the memory
-        model = llama.llama_model_load_from_file(os.fsencode(gguf), params)
-        if model is None:
-            raise self._failure(f"cannot load {gguf}")
-        self._opened.callback(llama.llama_model_free, model)
-        return model
-
     def _make_context(self, window_tokens: int, threads: int) -> llama.llama_context_p:
         params = llama.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = window_tokens
         params.n_threads = params.n_threads_batch = threads
         params.cb_eval = self._callback
         params.op_offload = params.offload_kqv = False
-        context = llama.llama_init_from_model(self._model, params)
+        context = llama.llama_init_from_model(self.handle, params)
         if context is None:
-            raise self._failure(f"cannot make a context of {window_tokens} tokens")
+            raise self.failure(f"cannot make a context of {window_tokens} tokens")
         self._opened.callback(llama.llama_free, context)
         return context
-
-    def _failure(self, problem: str) -> RuntimeFailure:
-        return RuntimeFailure("llama.cpp", "; ".join((problem, *self._complaints)))
 
 
 @contextmanager

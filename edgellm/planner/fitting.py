@@ -75,7 +75,7 @@ class Fitting:
             fmt = formats[name]
             return fmt if fmt.divides(self.spec.head_dim) else formats["f16"]
 
-        pairs = [(fitted(key), fitted(value)) for key, value in self.tables.kv_ladder]
+        pairs = [(fitted(key), fitted(value)) for key, value in self.tables.kv_pairs]
         return list(dict.fromkeys(pairs))
 
     def least(self, context: int) -> RunSettings:

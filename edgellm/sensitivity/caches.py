@@ -7,6 +7,8 @@ from typing import Protocol
 from edgellm.formats import KVFormat, Tables
 from edgellm.spec import ModelSpec
 
+FULL = "f16"  # the format that the others are compared with
+
 
 class Caches(Protocol):
     """Judges pairs of cache formats."""
@@ -34,11 +36,20 @@ class StaticCaches:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredCaches:
-    """Judges by what this model lost with each pair; a pair named by hand falls back on another."""
+    """Judges by what this model lost with each pair.
+
+    A pair that was not measured costs what its K and its V cost alone; one with a format that was
+    not measured at all is left to another judge.
+    """
 
     divergence: Mapping[tuple[str, str], float]  # nats per token by (K, V) format names
     otherwise: Caches
 
     def cost(self, key: KVFormat, value: KVFormat) -> float:
         measured = self.divergence.get((key.name, value.name))
-        return self.otherwise.cost(key, value) if measured is None else measured
+        if measured is not None:
+            return measured
+        alone = (self.divergence.get((key.name, FULL)), self.divergence.get((FULL, value.name)))
+        if None in alone:
+            return self.otherwise.cost(key, value)
+        return sum(cost for cost in alone if cost is not None)

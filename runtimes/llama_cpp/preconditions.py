@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from types import MappingProxyType
 
 from edgellm.errors import FormatError, UnsupportedError, UsageError
 from edgellm.formats import KVFormat
@@ -17,8 +15,6 @@ ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 _NOT_FOR_MATRICES = frozenset({9, 15, 24, 25, 26, 27, 28})
 _F32 = 0
 DEFAULT_KV_FORMAT, FALLBACK_KV_FORMAT = "q8_0", "f16"
-# Only the CPU backend writes this one.
-_CPU_ONLY = KVFormat("q2_0", 42, block=64, block_bytes=18, needs_flash_attention_for_v=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +36,9 @@ class KVFormats:
     value: KVFormat
 
 
-@cache
 def allowed_kv_formats() -> Mapping[str, KVFormat]:
     """K and V formats that do not abort; llama.cpp's interface accepts more than it can run."""
-    return MappingProxyType({**load_tables().kv_formats, _CPU_ONLY.name: _CPU_ONLY})
+    return load_tables().kv_formats
 
 
 def read_facts(file: GGUFFile) -> ModelFacts:
@@ -115,7 +110,7 @@ def _kv_format(side: str, name: str | None, head_dim: int, on_gpu: bool) -> KVFo
             f"{side} cache format {name} has blocks of {formats[name].block} elements, which do "
             f"not divide heads of {head_dim}; usable here: {', '.join(usable)}"
         )
-    if on_gpu and formats[name] == _CPU_ONLY:
+    if on_gpu and formats[name].cpu_only:
         raise UsageError(f"{side} cache format {name} runs on the CPU only; use --gpu-layers 0")
     return formats[name]
 

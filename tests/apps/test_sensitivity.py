@@ -5,10 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from edgellm.apps.cli import measuring
 from edgellm.artifact import open_artifact
+from edgellm.converters.calibration import caches
 from tests.apps.conftest import Cli
 
 OPTIONS = ("--target-bpw", "2.6", "--context", "256", "--memory", "1GiB", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches are measured in 128 tokens, half of what is planned."""
+    for module in (caches, measuring):
+        monkeypatch.setattr(module, "LONGEST_TOKENS", 128)
+    monkeypatch.setattr(caches, "TEXT_TOKENS", 128)
 
 
 def test_measured_plans_reach_formats_that_need_statistics(
@@ -16,7 +26,9 @@ def test_measured_plans_reach_formats_that_need_statistics(
 ) -> None:
     plan, out = tmp_path / "plan.json", tmp_path / "out"
     words = (*OPTIONS, "--sensitivity", "noise")
-    made = cli("plan", checkpoint, *words, "-o", plan, "--json").json
+    planned = cli("plan", checkpoint, *words, "-o", plan, "--json")
+    made, note = planned.json, "judged by a context of 128 tokens instead of 256: longer ones take"
+    assert note in planned.err
     assert made["sensitivity"] == "noise"
     formats = {row["format"] for row in made["weights"]["tensors"]}
     assert any(name.startswith("iq2") for name in formats)

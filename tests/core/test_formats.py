@@ -27,6 +27,21 @@ def test_a_cache_row_takes_whole_blocks() -> None:
     assert not q8_0.divides(80)
 
 
+@pytest.mark.parametrize(
+    ("head_dim", "names"),
+    [
+        (64, {"f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "q2_0"}),
+        (96, {"f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"}),
+        (80, {"f16"}),
+    ],
+)
+def test_pairs_of_cache_formats_are_those_whose_blocks_divide_a_head(
+    head_dim: int, names: set[str]
+) -> None:
+    pairs = TABLES.pairs_for_heads(head_dim)
+    assert {key.name for key, _ in pairs} == {value.name for _, value in pairs} == names
+
+
 def test_format_names_are_found_in_any_letter_case() -> None:
     assert TABLES.weight_format("Q4_k").name == "q4_K"
 

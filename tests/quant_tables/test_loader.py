@@ -41,8 +41,10 @@ def edited(folder: Path, file: str, old: str, new: str) -> Path:
         ),
         ("weight_formats.toml", "= 0.297", "= 1.5", r"\[q2_K\] relative_rmse is 1.5"),
         ("weight_formats.toml", "plannable = true", "plannable = false", r"\[q2_K\] reason"),
-        ("kv_formats.toml", '["q8_0", "q5_1"]', '["q5_1", "q8_0"]', r"ladder step"),
-        ("kv_formats.toml", '["q8_0", "q5_1"]', '["q8_0", "q9_0"]', r"ladder step"),
+        ("kv_formats.toml", '"q8_0", "q5_1"', '"q8_0", "q8_0"', r"'q8_0', which is no row"),
+        ("kv_formats.toml", '"q8_0", "q5_1"', '"q8_0", "q9_0"', r"'q9_0', which is no row"),
+        ("kv_formats.toml", "offered = [", "offered = []\nmore = [", r"more is unknown"),
+        ("kv_formats.toml", "offered = [", "# offered = [", r"offered is missing"),
         ("engines.toml", "[512, 256", "[256, 512", r"\[llama.cpp\] ubatches"),
         ("engines.toml", '["q2_K"', '["q2_X"', r"\[llama.cpp\] repacks q2_X"),
         ("static_priors.toml", "attn_v = ", "attn_z = ", r"roles.attn_v is missing"),
@@ -67,3 +69,13 @@ def test_the_shipped_tables_are_read_once_and_cannot_be_changed() -> None:
     assert load_tables() is load_tables()
     with pytest.raises(TypeError):
         load_tables().weight_formats["q2_K"] = None  # type: ignore[index]
+
+
+def test_a_pair_of_cache_formats_never_gives_k_fewer_bits_than_v() -> None:
+    tables = load_tables()
+    bits = {name: row.bits_per_element for name, row in tables.kv_formats.items()}
+    totals = [bits[key] + bits[value] for key, value in tables.kv_pairs]
+    assert totals == sorted(totals, reverse=True)
+    assert all(bits[key] >= bits[value] for key, value in tables.kv_pairs)
+    assert {("f16", "f16"), ("q8_0", "q4_0"), ("q2_0", "q2_0")} <= set(tables.kv_pairs)
+    assert {"q4_0", "iq4_nl"} == {v for k, v in tables.kv_pairs if k == "q4_0"} - {"q2_0"}
