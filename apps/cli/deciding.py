@@ -46,7 +46,7 @@ def decide(
         from edgellm.apps.cli.measuring import measure
 
         measured = measure(
-            checkpoint, spec, tables, store, text_file=request.text, threads=request.threads
+            mode, checkpoint, spec, tables, store, text_file=request.text, threads=request.threads
         )
         sensitivity, calibration = measured.sensitivity, measured.calibration
     if saved is None or request.file is None:

@@ -1,11 +1,13 @@
-"""Measured sensitivity for `plan` and `convert`: calibrate once, then judge formats by that."""
+"""Measured sensitivity for `plan` and `convert`: run a text once, then judge formats by that."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from edgellm.apps.cli.models import options_digest
 from edgellm.apps.cli.output import terminal_progress
-from edgellm.apps.cli.planning import PlanningOptions, default_context
+from edgellm.apps.cli.planning import MODES, PlanningOptions, default_context
 from edgellm.apps.cli.quality import read_text
 from edgellm.artifact import MANIFEST, open_artifact
 from edgellm.bundled import bundled_calibration_text
@@ -20,9 +22,27 @@ from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.progress import ProgressSink
 from edgellm.runtimes.llama_cpp.runtime import useful_threads
+from edgellm.sensitivity import Sensitivity
 from edgellm.sensitivity.noise import NoiseSensitivity
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is measured, on which text, and where findings are kept."""
+
+    checkpoint: Checkpoint
+    spec: ModelSpec
+    tables: Tables
+    cache: Path
+    text: str
+    threads: int | None
+    progress: ProgressSink
+
+    def engine_threads(self, gguf: Path) -> int:
+        """How many llama.cpp runs the file with."""
+        return self.threads or useful_threads(gguf.stat().st_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +50,11 @@ class Measurement:
     """What a text showed of a model, and the judgement of formats that follows."""
 
     calibration: Calibration
-    sensitivity: NoiseSensitivity
+    sensitivity: Sensitivity
 
 
 def measure(
+    mode: str,
     checkpoint: Checkpoint,
     spec: ModelSpec,
     tables: Tables,
@@ -42,45 +63,56 @@ def measure(
     text_file: Path | None,
     threads: int | None,
 ) -> Measurement:
-    """Calibrate the model and measure every format's error; both are kept in the store's cache.
+    """Measure the model as a mode of MODES asks for; findings are kept in the store's cache.
 
     text_file: what to calibrate on; the text that ships with the package when None.
     """
+    module, _, function = (MODES[mode] or "").partition(":")
+    measure_mode: Callable[[Subject], Measurement] = getattr(import_module(module), function)
     text = bundled_calibration_text() if text_file is None else read_text(text_file)
     with terminal_progress() as progress:
-        gguf = reference_gguf(checkpoint, spec, tables, store, threads, progress)
-        calibration = calibrate(
-            gguf,
-            spec,
-            text,
-            cache=store.cache / "calibration",
-            threads=threads or useful_threads(gguf.stat().st_size),
-            progress=progress,
-        )
-        errors = measure_errors(
-            checkpoint,
-            spec,
-            tables,
-            calibration,
-            threads=thread_count(threads),
-            cache=store.cache / "errors",
-            progress=progress,
-        )
+        subject = Subject(checkpoint, spec, tables, store.cache, text, threads, progress)
+        return measure_mode(subject)
+
+
+def measure_noise(subject: Subject) -> Measurement:
+    """Observe the inputs of every matrix and disturb its outputs, in llama.cpp."""
+    spec, tables, progress = subject.spec, subject.tables, subject.progress
+    gguf = reference_gguf(subject)
+    calibration = calibrate(
+        gguf,
+        spec,
+        subject.text,
+        cache=subject.cache / "calibration",
+        threads=subject.engine_threads(gguf),
+        progress=progress,
+    )
+    errors = measure_errors(
+        subject.checkpoint,
+        spec,
+        tables,
+        calibration,
+        threads=thread_count(subject.threads),
+        cache=subject.cache / "errors",
+        progress=progress,
+    )
     return Measurement(calibration, NoiseSensitivity(spec, tables, calibration, errors))
 
 
-def reference_gguf(
-    checkpoint: Checkpoint,
-    spec: ModelSpec,
-    tables: Tables,
-    store: Store,
-    threads: int | None,
-    progress: ProgressSink,
-) -> Path:
+def reference_gguf(subject: Subject) -> Path:
     """The whole model in f16, which calibration runs; converted once and kept in the cache."""
-    folder = store.cache / "reference" / options_digest(checkpoint, PlanningOptions(format="f16"))
+    checkpoint, spec, tables = subject.checkpoint, subject.spec, subject.tables
+    digest = options_digest(checkpoint, PlanningOptions(format="f16"))
+    folder = subject.cache / "reference" / digest
     if not (folder / MANIFEST).is_file():
         plan = uniform_plan(spec, "f16", Budget(default_context(spec)), tables)
-        convert = converter_for("gguf")
-        convert(checkpoint, spec, plan, folder, tables=tables, progress=progress, threads=threads)
+        converter_for("gguf")(
+            checkpoint,
+            spec,
+            plan,
+            folder,
+            tables=tables,
+            progress=subject.progress,
+            threads=subject.threads,
+        )
     return open_artifact(folder).gguf

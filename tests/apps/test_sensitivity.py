@@ -29,8 +29,8 @@ def test_measured_plans_reach_formats_that_need_statistics(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("--sensitivity", "magic"), "modes: static, noise"),
-        (("--calibration", "text.txt"), "--calibration is for --sensitivity noise"),
+        (("--sensitivity", "magic"), "modes: static, noise, fisher, llm-mq"),
+        (("--calibration", "text.txt"), "--calibration is for --sensitivity noise, fisher"),
         (("--format", "q4_K", "--sensitivity", "noise"), "drop --sensitivity"),
     ],
 )

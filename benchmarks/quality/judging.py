@@ -1,0 +1,87 @@
+"""Every measured sensitivity mode of one model, from one text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.quality.static_priors import Bench
+from edgellm.calibration import Calibration
+from edgellm.converters.calibration.calibrate import calibrate, read_windows
+from edgellm.converters.calibration.gradients import GRADIENT_WINDOWS
+from edgellm.converters.calibration.gradients.fisher import fisher_calibration
+from edgellm.converters.calibration.gradients.weights import weight_gradients
+from edgellm.converters.rounding.error_table import measure_errors, sampled_rows
+from edgellm.formats import KVFormat, WeightFormat
+from edgellm.sensitivity import Sensitivity
+from edgellm.sensitivity.fisher import FisherSensitivity
+from edgellm.sensitivity.llm_mq import LlmMqSensitivity
+from edgellm.sensitivity.noise import NoiseSensitivity
+from edgellm.spec import TensorSpec
+
+_DEAR = 10.0  # nats: more than any plan worth comparing costs
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A judge to whom one tensor costs nothing in one format and too much in any other."""
+
+    judge: Sensitivity
+    tensor: str
+    format: str
+
+    @property
+    def name(self) -> str:
+        return self.judge.name
+
+    @property
+    def has_imatrix(self) -> bool:
+        return self.judge.has_imatrix
+
+    def cost(self, tensor: TensorSpec, weight_format: WeightFormat) -> float:
+        if tensor.name != self.tensor:
+            return self.judge.cost(tensor, weight_format)
+        return 0.0 if weight_format.name == self.format else _DEAR
+
+    def kv_cost(self, key: KVFormat, value: KVFormat) -> float:
+        return self.judge.kv_cost(key, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """The measured modes by name, and the calibrations of two of them."""
+
+    judges: Mapping[str, Sensitivity]
+    noise: Calibration
+    fisher: Calibration
+    seconds: Mapping[str, float]  # that each took; near 0 where it was found in the cache
+
+
+def measured_judges(bench: Bench, text: str, cache: Path) -> Judges:
+    """All errors are measured through the rounding that the noise calibration guides."""
+    checkpoint, spec, tables, gguf = (
+        bench.checkpoint,
+        bench.spec,
+        bench.tables,
+        bench.reference_file,
+    )
+    windows = read_windows(gguf, text, GRADIENT_WINDOWS)
+    rows = {tensor.name: sampled_rows(tensor) for tensor in spec.tensors if tensor.is_matrix}
+    times = [perf_counter()]
+    noise = calibrate(gguf, spec, text, cache=cache, threads=1)
+    times.append(perf_counter())
+    fisher = fisher_calibration(checkpoint, spec, noise, windows, cache=cache, threads=1)
+    times.append(perf_counter())
+    slopes = weight_gradients(checkpoint, spec, windows, rows, cache=cache, threads=1)
+    times.append(perf_counter())
+    by_noise = measure_errors(checkpoint, spec, tables, noise, threads=2, gradients=slopes)
+    by_fisher = measure_errors(checkpoint, spec, tables, fisher, threads=2)
+    judges: Mapping[str, Sensitivity] = {
+        "llm-mq": LlmMqSensitivity(spec, tables, by_noise),
+        "noise": NoiseSensitivity(spec, tables, noise, by_noise),
+        "fisher": FisherSensitivity(spec, tables, fisher, by_fisher),
+    }
+    taken = [round(after - before, 2) for before, after in zip(times, times[1:], strict=False)]
+    return Judges(
+        judges, noise, fisher, dict(zip(("noise", "fisher", "llm-mq"), taken, strict=True))
+    )
