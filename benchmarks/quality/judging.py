@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
+from typing import ClassVar
 
 from benchmarks.quality.static_priors import Bench
 from edgellm.calibration import Calibration
@@ -23,25 +25,26 @@ _DEAR = 10.0  # nats: more than any plan worth comparing costs
 
 
 @dataclass(frozen=True, slots=True)
-class Pinned:
-    """A judge to whom one tensor costs nothing in one format and too much in any other."""
+class Held:
+    """A judge to whom held tensors cost nothing in one format and too much in any other.
+
+    Here every file is rounded with input statistics, so formats that need some are open to all
+    modes, the static one too.
+    """
 
     judge: Sensitivity
-    tensor: str
-    format: str
+    formats: Mapping[str, str]  # by tensor
+    has_imatrix: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
         return self.judge.name
 
-    @property
-    def has_imatrix(self) -> bool:
-        return self.judge.has_imatrix
-
     def cost(self, tensor: TensorSpec, weight_format: WeightFormat) -> float:
-        if tensor.name != self.tensor:
+        held = self.formats.get(tensor.name)
+        if held is None:
             return self.judge.cost(tensor, weight_format)
-        return 0.0 if weight_format.name == self.format else _DEAR
+        return 0.0 if weight_format.name == held else _DEAR
 
     def kv_cost(self, key: KVFormat, value: KVFormat) -> float:
         return self.judge.kv_cost(key, value)
@@ -74,14 +77,16 @@ def measured_judges(bench: Bench, text: str, cache: Path) -> Judges:
     times.append(perf_counter())
     slopes = weight_gradients(checkpoint, spec, windows, rows, cache=cache, threads=1)
     times.append(perf_counter())
-    by_noise = measure_errors(checkpoint, spec, tables, noise, threads=2, gradients=slopes)
-    by_fisher = measure_errors(checkpoint, spec, tables, fisher, threads=2)
+    by_noise = measure_errors(
+        checkpoint, spec, tables, noise, threads=2, cache=cache, gradients=slopes
+    )
+    by_fisher = measure_errors(checkpoint, spec, tables, fisher, threads=2, cache=cache)
     judges: Mapping[str, Sensitivity] = {
         "llm-mq": LlmMqSensitivity(spec, tables, by_noise),
         "noise": NoiseSensitivity(spec, tables, noise, by_noise),
         "fisher": FisherSensitivity(spec, tables, fisher, by_fisher),
     }
-    taken = [round(after - before, 2) for before, after in zip(times, times[1:], strict=False)]
+    taken = [round(after - before, 2) for before, after in pairwise(times)]
     return Judges(
         judges, noise, fisher, dict(zip(("noise", "fisher", "llm-mq"), taken, strict=True))
     )

@@ -2,9 +2,9 @@
 
     python -m benchmarks.quality.modes CALIBRATION EVALUATION...
 
-CALIBRATION: text to calibrate on. EVALUATION: other texts, on which KL divergence is measured. Every
-file is rounded with the same input statistics, so that files differ by allocation alone. Rows come
-twice: with the embedding in the plan, and with it in the preset's format. Needs torch.
+CALIBRATION: text to calibrate on. EVALUATION: other texts, on which KL divergence is measured.
+Every file is rounded with the same input statistics, so that files differ by allocation alone. Rows
+come twice: with the embedding in the plan, and with it in the preset's format. Needs torch.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from statistics import median
 from scipy.stats import spearmanr
 
 from benchmarks.quality.divergence import quantize_preset
-from benchmarks.quality.judging import Pinned, measured_judges
+from benchmarks.quality.judging import Held, measured_judges
 from benchmarks.quality.static_priors import WINDOW, Bench
 from benchmarks.report import write_result
 from edgellm.bundled import bundled_checkpoint
@@ -86,10 +86,9 @@ def compare(
     preset = bench.reference.divergence(file)
     planned, same = {}, {}
     for name, judge in judges.items():
-        plan = make_plan(spec, budget, tables, sensitivity=judge)
+        plan = make_plan(spec, budget, tables, sensitivity=Held(judge, {}))
         planned[name] = row_of(bench, judge, plan, calibration, preset)
-        pinned = Pinned(judge, embedding, kept)
-        plan = make_plan(spec, budget, tables, sensitivity=pinned)
+        plan = make_plan(spec, budget, tables, sensitivity=Held(judge, {embedding: kept}))
         assert {c.name: c.format for c in plan.tensors}[embedding] == kept, kept
         same[name] = row_of(bench, judge, plan, calibration, preset)
     return {

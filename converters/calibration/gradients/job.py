@@ -24,15 +24,15 @@ def scored_positions(window_tokens: int) -> int:
 
 
 def fitted_windows(windows: Sequence[Sequence[int]], spec: ModelSpec) -> Sequence[Sequence[int]]:
-    """Cut to what every layer attends to in full, where a model has a sliding window.
+    """Cut to a sliding window, where a model has one, so that every layer attends in full.
 
     Raises UnsupportedError where that leaves less to score than to skip.
     """
-    length = spec.sliding_window or len(windows[0])
+    length = min(len(windows[0]), spec.sliding_window or len(windows[0]))
     if length < 2 * SKIPPED:
         raise UnsupportedError(
-            f"{spec.name}: gradients through a sliding window of {length} tokens",
-            (f"{2 * SKIPPED} tokens and more",),
+            f"{spec.name}: gradients over {length} tokens of context",
+            (f"{2 * SKIPPED} and more",),
             "Use --sensitivity noise",
         )
     return [list(window[:length]) for window in windows]
