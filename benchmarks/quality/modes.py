@@ -86,11 +86,12 @@ def compare(
     preset = bench.reference.divergence(file)
     planned, same = {}, {}
     for name, judge in judges.items():
-        plan = make_plan(spec, budget, tables, sensitivity=Held(judge, {}))
-        planned[name] = row_of(bench, judge, plan, calibration, preset)
-        plan = make_plan(spec, budget, tables, sensitivity=Held(judge, {embedding: kept}))
+        free, held = Held(judge, {}), Held(judge, {embedding: kept})
+        plan = make_plan(spec, budget, tables, sensitivity=free)
+        planned[name] = row_of(bench, free, plan, calibration, preset)
+        plan = make_plan(spec, budget, tables, sensitivity=held)
         assert {c.name: c.format for c in plan.tensors}[embedding] == kept, kept
-        same[name] = row_of(bench, judge, plan, calibration, preset)
+        same[name] = row_of(bench, free, plan, calibration, preset)
     return {
         "bits_per_weight": 8 * preset_bytes / spec.parameters,
         "embedding_format": kept,

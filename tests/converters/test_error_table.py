@@ -1,6 +1,6 @@
 """Errors of formats, measured through the rounding, against plain arithmetic."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +77,7 @@ def measured(
     threads: int = 2,
     cache: Path | None = None,
     rounding: GgmlRounding | None = None,
+    gradients: Mapping[str, F32Array] | None = None,
     progress: ProgressSink = ignore_progress,
 ) -> ErrorTable:
     spec = read_spec(checkpoint)
@@ -88,6 +89,7 @@ def measured(
         threads=threads,
         cache=cache,
         rounding=rounding,
+        gradients=gradients,
         progress=progress,
     )
 
