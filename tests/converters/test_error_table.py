@@ -165,7 +165,7 @@ def test_slopes_are_the_gradient_times_the_change_of_the_weights(
     assert tensor.shape == (rows, columns)
     assert len(at) == rows // 4
     weights = checkpoint.read_rows(DOWN, 0, rows)[at].astype(np.float64)
-    for name in ("q8_0", "q4_0"):
+    for name in ("q8_0", "q4_K"):
         kind = gguf.GGMLQuantizationType[name.upper()]
         moments = calibration.input_moments[DOWN]
         packed = GgmlRounding(load_ggml()).pack(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgellm.checkpoint import Checkpoint
-from edgellm.files import output_errors, sha256_of, write_file
+from edgellm.files import FileStamp, output_errors, sha256_of, write_file
 from edgellm.progress import Progress, ProgressSink
 
 F32Array = NDArray[np.float32]
@@ -54,8 +54,11 @@ def content_key(
     method: tuple[object, ...],
     progress: ProgressSink,
 ) -> str:
-    """Hash of all that decides gradients: the checkpoint's files, the text's tokens, the method."""
-    total_bytes, hashed_bytes = sum(path.stat().st_size for path in checkpoint.files), 0
+    """Hash of all that decides gradients: the checkpoint's files, the text's tokens, the method.
+
+    Raises InputError for a file that cannot be read.
+    """
+    total_bytes, hashed_bytes = sum(FileStamp.of(path).bytes for path in checkpoint.files), 0
 
     def heard(count: int) -> None:
         nonlocal hashed_bytes
