@@ -37,6 +37,10 @@ class JsonObject:
             raise self._fault(str(unknown[0]), f"is unknown; known fields: {known}")
         return self
 
+    def has(self, key: str) -> bool:
+        """Whether a field that may be absent or null is neither."""
+        return self.values.get(key) is not None
+
     def integer(self, key: str, least: int = 0) -> int:
         value = self._get(key)
         if isinstance(value, int) and type(value) is int and least <= value <= _LARGEST_INTEGER:

@@ -1,22 +1,26 @@
 """A plan: every decision about a conversion and the memory it will take."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from edgellm.errors import FormatError
 from edgellm.jsonfields import JsonObject
 
+# Whether predicted quality may be given for speed: not at all, a little, or more.
+Preference = Literal["quality", "balanced", "speed"]
 DEFAULT_CONTEXT = 4096  # tokens, where nobody asks for more; what a model allows may be huge
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the user allows: bytes for everything, or for the weights alone, and a context."""
+    """What the user allows: bytes for everything, or for the weights alone, a context, a pace."""
 
     context: int  # tokens the KV cache holds
     memory_bytes: int | None = None  # weights, KV cache, compute buffers and overhead together
     weights_bytes: int | None = None  # cap on the weights alone
     target_bpw: float | None = None  # cap on bits per weight, averaged over every weight
+    min_tokens_per_s: float | None = None  # decoding one conversation
+    preference: Preference = "quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,36 @@ class KVPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """What the plan and a static plan of equal bytes really lost, on the same text."""
+
+    kl_divergence: float  # nats per token, of the plan that the measurements led to
+    static_kl_divergence: float
+    tokens: int
+
+    @property
+    def static_won(self) -> bool:
+        """Whether the static plan was better, and was taken."""
+        return self.static_kl_divergence < self.kl_divergence
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kl_divergence": self.kl_divergence,
+            "static_kl_divergence": self.static_kl_divergence,
+            "tokens": self.tokens,
+        }
+
+    @classmethod
+    def read(cls, fields: JsonObject) -> "Trial":
+        fields.only("kl_divergence", "static_kl_divergence", "tokens")
+        return cls(
+            fields.number("kl_divergence"),
+            fields.number("static_kl_divergence"),
+            fields.integer("tokens"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Every decision about one conversion; `to_json` and `from_json` are exact inverses."""
 
@@ -112,7 +146,8 @@ class Plan:
         str  # which mode judged the tensors: "static", "noise", or "uniform" for one format
     )
     predicted_kl_divergence: float | None  # nats per token; None when nothing was estimated
-    predicted_tokens_per_s: float | None  # None until a benchmark has measured this machine
+    predicted_tokens_per_s: float | None  # None where this machine was not measured
+    trial: Trial | None = None  # None where no statistics of the model were measured
 
     @property
     def fits(self) -> bool:
@@ -136,6 +171,7 @@ class Plan:
                 "kl_divergence": self.predicted_kl_divergence,
                 "tokens_per_s": self.predicted_tokens_per_s,
             },
+            "trial": None if self.trial is None else self.trial.to_json(),
         }
 
     @classmethod
@@ -152,6 +188,7 @@ class Plan:
             "kv",
             "sensitivity",
             "predicted",
+            "trial",
         )
         weights = top.child("weights").only("bits_per_weight", "tensors")
         predicted = top.child("predicted").only("kl_divergence", "tokens_per_s")
@@ -166,6 +203,7 @@ class Plan:
             sensitivity=top.text("sensitivity"),
             predicted_kl_divergence=predicted.number_or_null("kl_divergence"),
             predicted_tokens_per_s=predicted.number_or_null("tokens_per_s"),
+            trial=Trial.read(top.child("trial")) if top.has("trial") else None,
         )
         if top.flag("fits") != plan.fits:
             raise FormatError(source, "fits contradicts budget_bytes and memory.total_bytes")

@@ -3,11 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgellm.apps.cli.planning import PlanningOptions, check_mode, plan_for, read_plan, settled
+from edgellm.apps.cli.planning import (
+    PlanningOptions,
+    check_mode,
+    read_budget,
+    read_plan,
+    settled,
+)
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
 from edgellm.formats import Tables
 from edgellm.plan import Plan
+from edgellm.planner import make_plan, uniform_plan
+from edgellm.sensitivity import Sensitivity, StaticSensitivity
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
 
@@ -29,10 +37,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A plan, and the statistics to round by where it was measured."""
+    """A plan, what judged it, and the statistics to round by where it was measured."""
 
     plan: Plan
     calibration: Calibration | None
+    sensitivity: Sensitivity
 
 
 def decide(
@@ -41,16 +50,26 @@ def decide(
     """Make the plan, or read it. Raises BudgetError, UsageError, InputError."""
     saved = None if request.file is None else read_plan(request.file)
     mode = request.mode if saved is None or saved.sensitivity == "uniform" else saved.sensitivity
-    sensitivity = calibration = None
-    if check_mode(mode, request.text, request.options.format):
+    options = request.options
+    measured = calibration = None
+    judge: Sensitivity = StaticSensitivity(spec, tables)
+    if check_mode(mode, request.text, options.format):
         from edgellm.apps.cli.measuring import measure
 
         measured = measure(
             mode, checkpoint, spec, tables, store, text_file=request.text, threads=request.threads
         )
-        sensitivity, calibration = measured.sensitivity, measured.calibration
-    if saved is None or request.file is None:
-        plan = plan_for(spec, request.options, tables, sensitivity)
-    else:
-        plan = settled(saved, request.file, spec, tables, sensitivity)
-    return Decision(plan, calibration)
+        judge, calibration = measured.sensitivity, measured.calibration
+    if saved is not None and request.file is not None:
+        plan = settled(saved, request.file, spec, tables, judge)
+        return Decision(plan, calibration, judge)
+    budget = read_budget(options, spec)
+    if options.format is not None:
+        return Decision(uniform_plan(spec, options.format, budget, tables), None, judge)
+    plan = make_plan(spec, budget, tables, sensitivity=judge)
+    if measured is not None:
+        from edgellm.apps.cli.trial import Contest
+
+        contest = Contest(checkpoint, spec, tables, measured, store, request.threads)
+        plan = contest.better(plan, budget)
+    return Decision(plan, calibration, judge)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from edgellm.apps.cli.measuring import Measurement, Subject, reference_gguf
+from edgellm.apps.cli.measuring import Measurement, Subject, errors_of, reference_gguf
 from edgellm.calibration import Calibration
 from edgellm.converters.calibration.calibrate import observe, read_windows
 from edgellm.converters.calibration.gradients import GRADIENT_WINDOWS, require_torch
-from edgellm.converters.rounding.error_table import measure_errors, sampled_rows
+from edgellm.converters.rounding.error_table import sampled_rows
 from edgellm.converters.threads import thread_count
 from edgellm.sensitivity.fisher import FisherSensitivity
 from edgellm.sensitivity.llm_mq import LlmMqSensitivity
@@ -28,16 +28,8 @@ def measure_fisher(subject: Subject) -> Measurement:
         threads=thread_count(subject.threads),
         progress=subject.progress,
     )
-    errors = measure_errors(
-        checkpoint,
-        spec,
-        tables,
-        calibration,
-        threads=thread_count(subject.threads),
-        cache=subject.cache / "errors",
-        progress=subject.progress,
-    )
-    return Measurement(calibration, FisherSensitivity(spec, tables, calibration, errors))
+    judge = FisherSensitivity(spec, tables, calibration, errors_of(subject, calibration))
+    return Measurement(calibration, judge, gguf, subject.text)
 
 
 def measure_slopes(subject: Subject) -> Measurement:
@@ -57,17 +49,8 @@ def measure_slopes(subject: Subject) -> Measurement:
         threads=thread_count(subject.threads),
         progress=subject.progress,
     )
-    errors = measure_errors(
-        checkpoint,
-        spec,
-        tables,
-        calibration,
-        threads=thread_count(subject.threads),
-        cache=subject.cache / "errors",
-        gradients=gradients,
-        progress=subject.progress,
-    )
-    return Measurement(calibration, LlmMqSensitivity(spec, tables, errors))
+    judge = LlmMqSensitivity(spec, tables, errors_of(subject, calibration, gradients))
+    return Measurement(calibration, judge, gguf, subject.text)
 
 
 def _observed(subject: Subject, gguf: Path) -> Calibration:

@@ -1,9 +1,10 @@
 """Measured sensitivity for `plan` and `convert`: run a text once, then judge formats by that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgellm.apps.cli.models import options_digest
 from edgellm.apps.cli.output import terminal_progress
@@ -23,9 +24,14 @@ from edgellm.planner import uniform_plan
 from edgellm.progress import ProgressSink
 from edgellm.runtimes.llama_cpp.runtime import useful_threads
 from edgellm.sensitivity import Sensitivity
+from edgellm.sensitivity.error_table import ErrorTable
 from edgellm.sensitivity.noise import NoiseSensitivity
 from edgellm.spec import ModelSpec
 from edgellm.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class Measurement:
 
     calibration: Calibration
     sensitivity: Sensitivity
+    reference: Path  # the whole model in f16
+    text: str  # that it was calibrated on
 
 
 def measure(
@@ -77,26 +85,36 @@ def measure(
 
 def measure_noise(subject: Subject) -> Measurement:
     """Observe the inputs of every matrix and disturb its outputs, in llama.cpp."""
-    spec, tables, progress = subject.spec, subject.tables, subject.progress
     gguf = reference_gguf(subject)
     calibration = calibrate(
         gguf,
-        spec,
+        subject.spec,
         subject.text,
         cache=subject.cache / "calibration",
         threads=subject.engine_threads(gguf),
-        progress=progress,
+        progress=subject.progress,
     )
-    errors = measure_errors(
+    errors = errors_of(subject, calibration)
+    judge = NoiseSensitivity(subject.spec, subject.tables, calibration, errors)
+    return Measurement(calibration, judge, gguf, subject.text)
+
+
+def errors_of(
+    subject: Subject,
+    calibration: Calibration,
+    gradients: "Mapping[str, NDArray[np.float32]] | None" = None,
+) -> ErrorTable:
+    """Every format's errors; with gradients of sampled rows, their slopes too."""
+    return measure_errors(
         subject.checkpoint,
-        spec,
-        tables,
+        subject.spec,
+        subject.tables,
         calibration,
         threads=thread_count(subject.threads),
         cache=subject.cache / "errors",
-        progress=progress,
+        gradients=gradients,
+        progress=subject.progress,
     )
-    return Measurement(calibration, NoiseSensitivity(spec, tables, calibration, errors))
 
 
 def reference_gguf(subject: Subject) -> Path:

@@ -105,6 +105,22 @@ OutFile = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE", help="Also save the plan as JSON."),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Say why: what each tensor's finer format would save and cost."),
+]
+Curve = Annotated[
+    bool,
+    typer.Option("--curve", help="Draw predicted KL divergence over memory, from least to most."),
+]
+CurveFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--curve-file",
+        metavar="FILE",
+        help="Save that curve as .json, .svg or .png; pictures need edgellm[plots].",
+    ),
+]
 
 
 def _sampling(name: str, metavar: str, help: str) -> Any:

@@ -18,12 +18,16 @@ def command(
     calibration: cli.CalibrationText = None,
     threads: cli.Threads = None,
     output: cli.OutFile = None,
+    explain: cli.Explain = False,
+    curve: cli.Curve = False,
+    curve_file: cli.CurveFile = None,
     offline: cli.Offline = False,
     json: cli.Json = False,
 ) -> None:
     """Plan a conversion: a format for every tensor and the KV cache, within a memory budget."""
     from edgellm.apps.cli.deciding import Request, decide
     from edgellm.apps.cli.models import open_reference
+    from edgellm.apps.cli.plan_views import AskedViews
     from edgellm.apps.cli.tables import format_lines, plan_lines
     from edgellm.families import read_spec
     from edgellm.files import write_json
@@ -32,23 +36,28 @@ def command(
 
     options = PlanningOptions(memory, context, weights_memory, target_bpw, format)
     request = Request(options, sensitivity, calibration, threads=threads)
+    asked = AskedViews(explain, curve, curve_file)
+    asked.check(format)
     request.check()
     checkpoint = open_reference(ckpt, offline=offline)
-    spec = read_spec(checkpoint)
+    spec, tables = read_spec(checkpoint), load_tables()
     try:
-        plan = decide(request, checkpoint, spec, load_tables(), Store(home())).plan
+        decision = decide(request, checkpoint, spec, tables, Store(home()))
     except BudgetError as error:
         if json:
             print_json(refusal(error))
         raise
+    plan, views = decision.plan, asked.made(request, decision, spec, tables)
     if output is not None:
         write_json(output, plan.to_json())
         note(f"plan saved to {output}; use it with: edgellm convert {ckpt} --plan {output}")
+    if curve_file is not None:
+        note(f"curve saved to {curve_file}")
     if json:
-        print_json(plan.to_json())
+        print_json({**plan.to_json(), **views.to_json()})
         return
     print(f"{spec.name}: {spec.parameters:,} parameters, {spec.family} family")
-    for line in (*plan_lines(plan), "", *format_lines(spec, plan.tensors)):
+    for line in (*plan_lines(plan), "", *format_lines(spec, plan.tensors), *views.lines(spec)):
         print(line)
 
 

@@ -115,21 +115,6 @@ def check_mode(mode: str, calibration: Path | None, format: str | None = None) -
     return MODES[mode] is not None
 
 
-def plan_for(
-    spec: "ModelSpec",
-    options: PlanningOptions,
-    tables: "Tables",
-    sensitivity: "Sensitivity | None" = None,
-) -> "Plan":
-    """The best plan the options allow. Raises BudgetError when nothing fits, UsageError."""
-    from edgellm.planner import make_plan, uniform_plan
-
-    budget = read_budget(options, spec)
-    if options.format is not None:
-        return uniform_plan(spec, options.format, budget, tables)
-    return make_plan(spec, budget, tables, sensitivity=sensitivity)
-
-
 def read_plan(path: Path) -> "Plan":
     """A plan as it stands in a file. Raises InputError."""
     from edgellm.checkpoint.json_file import read_json

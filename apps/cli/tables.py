@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from edgellm.artifact import FileEntry
-from edgellm.plan import MemoryParts, Plan, TensorChoice
+from edgellm.plan import MemoryParts, Plan, TensorChoice, Trial
 from edgellm.spec import ModelSpec, Role
 from edgellm.units import format_bytes
 
@@ -54,7 +54,22 @@ def plan_lines(plan: Plan) -> Iterator[str]:
             f"predicted KL divergence {plan.predicted_kl_divergence:.4f} nats per token "
             f"({plan.sensitivity} sensitivity)"
         )
+    if plan.predicted_tokens_per_s is not None:
+        yield f"predicted decoding speed {plan.predicted_tokens_per_s:.1f} tokens/s on this machine"
+    if plan.trial is not None:
+        yield from trial_lines(plan.trial)
     yield from memory_lines(plan.memory, plan.budget_bytes)
+
+
+def trial_lines(trial: Trial) -> Iterator[str]:
+    """How the plan did beside a static one."""
+    measured = (
+        f"measured {trial.kl_divergence:.4f} nats per token; a static plan of equal bytes "
+        f"{trial.static_kl_divergence:.4f}"
+    )
+    yield measured
+    if trial.static_won:
+        yield "the static plan measured better and was taken"
 
 
 def file_lines(files: Iterable[FileEntry]) -> Iterator[str]:

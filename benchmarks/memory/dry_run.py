@@ -39,7 +39,8 @@ def write_hollow_gguf(path: Path, spec: ModelSpec, plan: Plan, tables: Tables) -
     """Write a GGUF of the plan's formats whose tensor data is a hole in the file."""
     writer = gguf.GGUFWriter(path, spec.family)
     _add_metadata(writer, spec)
-    tensors = output_tensors(spec, plan, tables)
+    # Nothing is rounded here, so any format will do.
+    tensors = output_tensors(spec, plan, tables, {tensor.name for tensor in spec.tensors})
     for tensor in tensors:
         writer.add_tensor_info(
             tensor.name,

@@ -1,81 +1,89 @@
-"""Spends bytes over tensors so that the predicted cost is least: an exact integer program."""
+"""Spends bytes over tensors and caches so that the predicted cost is least: an exact program."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import gcd
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import ceil, gcd
 from operator import attrgetter, mul
+from typing import Literal
 
 from edgellm.planner.quiet import stdout_discarded
 
 # Costs are scaled so that the coarsest choice costs this much: far above the solver's absolute
 # tolerances, which are about 1e-6.
 _COST_SCALE = 1e6
+_COST_UNITS = 10**9  # a limit on the cost, in the whole units that limits are counted in
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One format a tensor may take."""
+    """One format a tensor may take, or one way to set up the run that all tensors share."""
 
-    format: str
+    name: str
     stored_bytes: int  # in the file
-    resident_bytes: int  # once loaded
+    weights_bytes: int  # of weights once loaded
+    memory_bytes: int  # of all kinds once loaded
     cost: float  # nats per token
+    nanoseconds: int = 0  # of decoding one token; 0 where speed was not measured
 
     def beats(self, other: "Candidate") -> bool:
         """Whether nothing speaks for `other`; between equals the name decides."""
-        mine = (self.stored_bytes, self.resident_bytes, self.cost)
-        theirs = (other.stored_bytes, other.resident_bytes, other.cost)
+        mine, theirs = self._burdens(), other._burdens()
         return all(a <= b for a, b in zip(mine, theirs, strict=True)) and (
-            mine != theirs or self.format < other.format
+            mine != theirs or self.name < other.name
         )
+
+    def _burdens(self) -> tuple[float, ...]:
+        bytes_taken = (self.stored_bytes, self.weights_bytes, self.memory_bytes)
+        return (*bytes_taken, self.cost, self.nanoseconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the chosen formats of all tensors may add up to; None where nothing binds."""
+    """What the chosen candidates may add up to, by field; None where nothing binds."""
 
-    resident_bytes: int | None = None
+    memory_bytes: int | None = None
+    weights_bytes: int | None = None
     stored_bytes: int | None = None
+    nanoseconds: int | None = None
+    cost: float | None = None
 
 
-Menu = tuple[Candidate, ...]  # a tensor's candidates, coarsest first
+Objective = Literal["cost", "nanoseconds"]
+Menu = tuple[Candidate, ...]  # what one tensor, or the run, may be; costliest first
 Groups = Sequence[tuple[Menu, int]]  # equal tensors: their menu and how many they are
 Counts = list[list[int]]  # per group: how many tensors take each candidate
 
 
 def worthwhile(candidates: Sequence[Candidate]) -> Menu:
-    """The candidates that no other beats, coarsest first."""
+    """The candidates that no other beats, costliest first."""
     kept = {c for c in candidates if not any(other.beats(c) for other in candidates)}
-    return tuple(sorted(kept, key=lambda c: (-c.cost, c.resident_bytes, c.format)))
+    return tuple(sorted(kept, key=lambda c: (-c.cost, c.memory_bytes, c.name)))
 
 
-def smallest_resident(menus: Sequence[Menu]) -> int:
-    """Bytes the tensors take once loaded when each is as small as it can be."""
-    return sum(min(candidate.resident_bytes for candidate in menu) for menu in menus)
+def smallest(menus: Sequence[Menu], field: str) -> int:
+    """What the candidates add up to in one of their fields when each is as small as it can be."""
+    return sum(min(map(attrgetter(field), menu)) for menu in menus)
 
 
-def smallest_stored(menus: Sequence[Menu]) -> int:
-    """Bytes the tensors take in a file when each is as small as it can be."""
-    return sum(min(candidate.stored_bytes for candidate in menu) for menu in menus)
+def allocate(
+    menus: Sequence[Menu], limits: Limits, objective: Objective = "cost"
+) -> list[Candidate] | None:
+    """The choice of one candidate from each menu with the least total within the limits.
 
-
-def allocate(menus: Sequence[Menu], limits: Limits) -> list[Candidate] | None:
-    """The choice of one candidate per tensor with the least total cost within the limits.
-
-    Returns None when nothing fits. Equal tensors are solved as one integer count; among them the
-    finer formats go to the tensors that come first. The result depends on the input alone.
+    Returns None when nothing fits. Equal menus are solved as one integer count; among their
+    tensors the finer formats go to those that come first. The result depends on the input alone.
     """
     groups: dict[Menu, list[int]] = defaultdict(list)
     for index, menu in enumerate(menus):
         groups[menu].append(index)
-    counts = _solve([(menu, len(members)) for menu, members in groups.items()], limits)
+    counts = _solve([(menu, len(members)) for menu, members in groups.items()], limits, objective)
     if counts is None:
         return None
     chosen: dict[int, Candidate] = {}
     for (menu, members), group_counts in zip(groups.items(), counts, strict=True):
-        coarsest_first = [c for c, n in zip(menu, group_counts, strict=True) for _ in range(n)]
-        chosen.update(zip(members, reversed(coarsest_first), strict=True))
+        costliest_first = [c for c, n in zip(menu, group_counts, strict=True) for _ in range(n)]
+        chosen.update(zip(members, reversed(costliest_first), strict=True))
     return [chosen[index] for index in range(len(menus))]
 
 
@@ -87,45 +95,50 @@ class _Row:
     room: int
 
     @classmethod
-    def of(cls, groups: Groups, size: Callable[[Candidate], int], limit: int) -> "_Row":
+    def of(cls, groups: Groups, field: str, limit: float) -> "_Row":
         """In units of the common divisor, which keeps the solver's numbers small and whole."""
-        sizes = [[size(candidate) for candidate in menu] for menu, _ in groups]
+        scale = _COST_UNITS / limit if field == "cost" and limit > 0 else 1
+        sizes = [[ceil(scale * getattr(c, field)) for c in menu] for menu, _ in groups]
         extra = [[each - min(row) for each in row] for row in sizes]
         least = sum(min(row) * count for row, (_, count) in zip(sizes, groups, strict=True))
         unit = gcd(*(each for row in extra for each in row)) or 1
-        return cls([[each // unit for each in row] for row in extra], (limit - least) // unit)
+        room = (int(limit * scale) - least) // unit
+        return cls([[each // unit for each in row] for row in extra], room)
 
     def holds(self, counts: Counts) -> bool:
         pairs = zip(counts, self.extra, strict=True)
         return sum(sum(map(mul, taken, row)) for taken, row in pairs) <= self.room
 
 
-def _solve(groups: Groups, limits: Limits) -> Counts | None:
+def _solve(groups: Groups, limits: Limits, objective: Objective) -> Counts | None:
     """How many tensors of each group take each candidate; None when nothing fits."""
-    rows = []
-    if limits.resident_bytes is not None:
-        rows.append(_Row.of(groups, attrgetter("resident_bytes"), limits.resident_bytes))
-    if limits.stored_bytes is not None:
-        rows.append(_Row.of(groups, attrgetter("stored_bytes"), limits.stored_bytes))
+    binding = {field: limit for field, limit in asdict(limits).items() if limit is not None}
+    rows = [_Row.of(groups, field, limit) for field, limit in binding.items()]
     if any(row.room < 0 for row in rows):
         return None
-    finest = [[0] * (len(menu) - 1) + [count] for menu, count in groups]
-    if all(row.holds(finest) for row in rows):
-        return finest
-    return _integer_program(groups, rows)
+    best = [_all_of_the_best(menu, count, objective) for menu, count in groups]
+    if all(row.holds(best) for row in rows):
+        return best
+    return _integer_program(groups, rows, objective)
 
 
-def _integer_program(groups: Groups, rows: list[_Row]) -> Counts | None:
-    """Minimise the cost over integer counts; every group is used up, every limit holds."""
+def _all_of_the_best(menu: Menu, count: int, objective: Objective) -> list[int]:
+    burdens = [getattr(candidate, objective) for candidate in menu]
+    last = len(menu) - 1 - burdens[::-1].index(min(burdens))
+    return [count if index == last else 0 for index in range(len(menu))]
+
+
+def _integer_program(groups: Groups, rows: list[_Row], objective: Objective) -> Counts | None:
+    """Minimise the objective over integer counts; every group is used up, every limit holds."""
     import numpy as np
 
     from edgellm.planner.program import Program
 
-    widths = [len(menu) for menu, _ in groups]
-    costs = np.array([c.cost - menu[-1].cost for menu, _ in groups for c in menu])
+    burdens = [[float(getattr(c, objective)) for c in menu] for menu, _ in groups]
+    costs = np.array([each - min(row) for row in burdens for each in row])
     program = Program(
         costs=costs * (_COST_SCALE / costs.max()),
-        owner=np.repeat(np.arange(len(groups)), widths),
+        owner=np.repeat(np.arange(len(groups)), [len(menu) for menu, _ in groups]),
         sizes=np.array([count for _, count in groups], dtype=float),
         weights=np.array([[u for extra in row.extra for u in extra] for row in rows], dtype=float),
         rooms=np.array([row.room for row in rows], dtype=float),
@@ -135,6 +148,6 @@ def _integer_program(groups: Groups, rows: list[_Row]) -> Counts | None:
     if solution is None:
         return None
     found = iter(solution.astype(int).tolist())
-    counts = [[next(found) for _ in range(width)] for width in widths]
+    counts = [[next(found) for _ in menu] for menu, _ in groups]
     assert all(row.holds(counts) for row in rows), "the solver broke a limit"
     return counts

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from typing import NoReturn
 
 from edgellm.errors import BudgetError, UsageError
 from edgellm.formats import EngineFacts, KVFormat, Tables
 from edgellm.memory import RunSettings, memory_parts
-from edgellm.plan import MemoryParts
+from edgellm.plan import MemoryParts, Plan
 from edgellm.spec import ModelSpec
 from edgellm.units import format_bytes
 
 WEIGHTS_CAP = "--weights-memory"
 BPW_CAP = "--target-bpw"
+PACE = "--min-speed"
 _MIB = 2**20
 
 
@@ -46,26 +47,22 @@ class Fitting:
                 f"{self.context_limit} tokens; give at most that"
             )
 
-    def ladder(self, context: int) -> Iterator[RunSettings]:
-        """Settings from the best to the smallest: a smaller ubatch first, it costs no quality."""
-        for key, value in self._kv_pairs():
-            for ubatch in self.engine.ubatches:
+    def every_run(self, context: int) -> Iterator[RunSettings]:
+        """Every pair of cache formats that fits the heads, in every ubatch; the largest first."""
+        for ubatch in self.engine.ubatches:
+            for key, value in self._kv_pairs():
                 yield RunSettings(key, value, context, ubatch)
 
     def runs(self, context: int, weights_bytes: int, memory_bytes: int | None) -> list[RunSettings]:
-        """Settings with the finest caches that fit beside the smallest weights, one a ubatch.
-
-        The largest ubatch comes first. Raises BudgetError when nothing fits.
-        """
+        """Those of every_run that fit beside the smallest weights. Raises BudgetError for none."""
         fitting = [
             run
-            for run in self.ladder(context)
+            for run in self.every_run(context)
             if memory_bytes is None or self.parts(run, weights_bytes).total_bytes <= memory_bytes
         ]
         if not fitting:
             self._refuse(context, weights_bytes, memory_bytes or 0)
-        finest = fitting[0]
-        return [run for run in fitting if (run.key, run.value) == (finest.key, finest.value)]
+        return fitting
 
     def parts(self, run: RunSettings, weights_bytes: int) -> MemoryParts:
         return memory_parts(self.spec, weights_bytes, run, self.engine)
@@ -81,9 +78,12 @@ class Fitting:
         pairs = [(fitted(key), fitted(value)) for key, value in self.tables.kv_ladder]
         return list(dict.fromkeys(pairs))
 
+    def least(self, context: int) -> RunSettings:
+        """The run that takes the least memory."""
+        return min(self.every_run(context), key=lambda run: self.parts(run, 0).total_bytes)
+
     def _smallest(self, context: int, weights_bytes: int) -> MemoryParts:
-        every = (self.parts(run, weights_bytes) for run in self.ladder(context))
-        return min(every, key=lambda parts: parts.total_bytes)
+        return self.parts(self.least(context), weights_bytes)
 
     def _largest_context(self, weights_bytes: int, memory_bytes: int) -> int:
         """Tokens of the largest context that fits; 0 when none does."""
@@ -154,6 +154,20 @@ def refuse_caps(
         budget_bytes=memory_bytes,
         largest_context=0,
         parts={"weights_bytes": needed_bytes},
+    )
+
+
+def refuse_pace(spec: ModelSpec, fastest: Plan, tokens_per_s: float) -> NoReturn:
+    """Say that nothing inside the caps is fast enough; fastest: the plan that comes closest."""
+    reached = fastest.predicted_tokens_per_s or 0.0
+    raise BudgetError(
+        f"{spec.name} is predicted to decode {floor(10 * reached) / 10:g} tokens/s at most on this "
+        f"machine within these limits, and {PACE} asks for {tokens_per_s:g}. "
+        f"Give {PACE} {floor(10 * reached) / 10:g}, or a smaller --context.",
+        needed_bytes=fastest.memory.total_bytes,
+        budget_bytes=fastest.budget_bytes,
+        largest_context=0,
+        parts=fastest.memory.to_json(),
     )
 
 

@@ -15,8 +15,9 @@ class StaticSensitivity:
     spec: ModelSpec
     tables: Tables
 
+    has_imatrix: bool = False
+
     name: ClassVar[str] = "static"
-    has_imatrix: ClassVar[bool] = False
 
     def cost(self, tensor: TensorSpec, weight_format: WeightFormat) -> float:
         priors = self.tables.priors

@@ -1,5 +1,6 @@
 """The integer program against every combination there is."""
 
+from dataclasses import asdict
 from itertools import product
 
 import numpy as np
@@ -15,13 +16,15 @@ from edgellm.planner.program import Program
 def menus(draw: st.DrawFn) -> list[Menu]:
     """Up to five tensors with up to four candidates each, some tensors alike."""
     kinds = draw(st.lists(st.lists(st.tuples(
-        st.integers(1, 30), st.integers(0, 3), st.integers(0, 1000)
+        st.integers(1, 30), st.integers(0, 3), st.integers(0, 1000), st.integers(0, 9)
     ), min_size=1, max_size=4), min_size=1, max_size=3))  # fmt: skip
     offered = [
         worthwhile(
             [
-                Candidate(f"f{i}", 32 * size, 32 * (size + more), cost / 1e5)
-                for i, (size, more, cost) in enumerate(kind)
+                Candidate(
+                    f"f{i}", 32 * size, 32 * (size + more), 32 * (size + more), cost / 1e5, time
+                )
+                for i, (size, more, cost, time) in enumerate(kind)
             ]
         )
         for kind in kinds
@@ -38,17 +41,23 @@ def brute_force(offered: list[Menu], limits: Limits) -> float | None:
 
 
 def fits(choice: list[Candidate], limits: Limits) -> bool:
-    resident = sum(c.resident_bytes for c in choice)
-    stored = sum(c.stored_bytes for c in choice)
-    return (limits.resident_bytes is None or resident <= limits.resident_bytes) and (
-        limits.stored_bytes is None or stored <= limits.stored_bytes
-    )
+    taken = {
+        field: sum(getattr(c, field) for c in choice)
+        for field in ("memory_bytes", "stored_bytes", "nanoseconds")
+    }
+    room = asdict(limits)
+    return all(room[field] is None or total <= room[field] for field, total in taken.items())
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     menus(),
-    st.builds(Limits, st.none() | st.integers(0, 4000), st.none() | st.integers(0, 4000)),
+    st.builds(
+        Limits,
+        memory_bytes=st.none() | st.integers(0, 4000),
+        stored_bytes=st.none() | st.integers(0, 4000),
+        nanoseconds=st.none() | st.integers(0, 40),
+    ),
 )
 def test_the_choice_is_the_best_of_all_that_fit(offered: list[Menu], limits: Limits) -> None:
     best = brute_force(offered, limits)
@@ -62,30 +71,30 @@ def test_the_choice_is_the_best_of_all_that_fit(offered: list[Menu], limits: Lim
 
 
 def test_candidates_that_another_beats_are_dropped() -> None:
-    small, large = Candidate("a", 10, 10, 2.0), Candidate("b", 20, 20, 1.0)
-    worse, twin = Candidate("c", 20, 20, 1.5), Candidate("d", 20, 20, 1.0)
+    small, large = Candidate("a", 10, 10, 10, 2.0), Candidate("b", 20, 20, 20, 1.0)
+    worse, twin = Candidate("c", 20, 20, 20, 1.5), Candidate("d", 20, 20, 20, 1.0)
     assert worthwhile([worse, twin, large, small]) == (small, large)
 
 
 def test_without_limits_everything_is_as_fine_as_it_can_be() -> None:
-    menu = (Candidate("coarse", 1, 1, 1.0), Candidate("fine", 2, 2, 0.0))
+    menu = (Candidate("coarse", 1, 1, 1, 1.0), Candidate("fine", 2, 2, 2, 0.0))
     assert allocate([menu, menu], Limits()) == [menu[1], menu[1]]
 
 
 def test_among_equal_tensors_the_first_are_finer() -> None:
-    menu = (Candidate("coarse", 10, 10, 1.0), Candidate("fine", 20, 20, 0.0))
-    choice = allocate([menu] * 4, Limits(resident_bytes=60))
+    menu = (Candidate("coarse", 10, 10, 10, 1.0), Candidate("fine", 20, 20, 20, 0.0))
+    choice = allocate([menu] * 4, Limits(memory_bytes=60))
     assert choice is not None
-    assert [c.format for c in choice] == ["fine", "fine", "coarse", "coarse"]
+    assert [c.name for c in choice] == ["fine", "fine", "coarse", "coarse"]
 
 
 def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     sizes = [(10 + 7 * i, 20 + 11 * i, 40 + 13 * i) for i in range(60)]
     offered = [
-        tuple(Candidate(f"f{j}", b, b, 1 / (b * (i + 1))) for j, b in enumerate(row))
+        tuple(Candidate(f"f{j}", b, b, b, 1 / (b * (i + 1))) for j, b in enumerate(row))
         for i, row in enumerate(sizes)
     ]
-    allocate(offered, Limits(resident_bytes=sum(row[1] for row in sizes) + 1))
+    allocate(offered, Limits(memory_bytes=sum(row[1] for row in sizes) + 1))
     assert capfd.readouterr().out == ""
 
 
