@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
 from typing import ClassVar
 
 from benchmarks.quality.static_priors import Bench
@@ -57,7 +55,6 @@ class Judges:
     judges: Mapping[str, Sensitivity]
     noise: Calibration
     fisher: Calibration
-    seconds: Mapping[str, float]  # that each took; near 0 where it was found in the cache
 
 
 def measured_judges(bench: Bench, text: str, cache: Path) -> Judges:
@@ -70,13 +67,9 @@ def measured_judges(bench: Bench, text: str, cache: Path) -> Judges:
     )
     windows = read_windows(gguf, text, GRADIENT_WINDOWS)
     rows = {tensor.name: sampled_rows(tensor) for tensor in spec.tensors if tensor.is_matrix}
-    times = [perf_counter()]
     noise = calibrate(gguf, spec, text, cache=cache, threads=1)
-    times.append(perf_counter())
     fisher = fisher_calibration(checkpoint, spec, noise, windows, cache=cache, threads=1)
-    times.append(perf_counter())
     slopes = weight_gradients(checkpoint, spec, windows, rows, cache=cache, threads=1)
-    times.append(perf_counter())
     by_noise = measure_errors(
         checkpoint, spec, tables, noise, threads=2, cache=cache, gradients=slopes
     )
@@ -86,7 +79,4 @@ def measured_judges(bench: Bench, text: str, cache: Path) -> Judges:
         "noise": NoiseSensitivity(spec, tables, noise, by_noise),
         "fisher": FisherSensitivity(spec, tables, fisher, by_fisher),
     }
-    taken = [round(after - before, 2) for before, after in pairwise(times)]
-    return Judges(
-        judges, noise, fisher, dict(zip(("noise", "fisher", "llm-mq"), taken, strict=True))
-    )
+    return Judges(judges, noise, fisher)

@@ -136,9 +136,7 @@ def main() -> None:
             show(preset, rows[preset])
         figures = gains(bench, found.noise, found.fisher)
     print(figures)
-    write_result(
-        "modes", {"model": bench.spec.name, "seconds": found.seconds, "gains": figures, **rows}
-    )
+    write_result("modes", {"model": bench.spec.name, "gains": figures, **rows})
 
 
 def show(preset: str, row: Row) -> None:
