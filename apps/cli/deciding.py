@@ -6,6 +6,7 @@ from pathlib import Path
 from edgellm.apps.cli.planning import (
     PlanningOptions,
     check_mode,
+    default_context,
     read_budget,
     read_plan,
     settled,
@@ -63,17 +64,23 @@ def decide(
     if check_mode(mode, request.text, options.format):
         from edgellm.apps.cli.measuring import measure
 
+        context = options.context if saved is None else saved.kv.context
         measured = measure(
+            mode,
             checkpoint,
             spec,
             tables,
             store,
+            context=context or default_context(spec),
             text_file=request.text,
+            imatrix_file=request.imatrix,
             threads=request.threads,
-            imatrix=request.imatrix,
-            save_imatrix=request.save_imatrix,
         )
         judge, calibration = measured.sensitivity, measured.calibration
+        if request.save_imatrix is not None:
+            from edgellm.apps.cli.statistics import save_statistics
+
+            save_statistics(request.save_imatrix, calibration, spec, request.text)
     else:
         judge, calibration = table_judge(request, spec, tables)
     if saved is not None and request.file is not None:

@@ -70,8 +70,9 @@ SensitivityMode = Annotated[
     typer.Option(
         "--sensitivity",
         metavar="MODE",
-        help="How tensors are judged: static (a table, at once) or noise (measured on this model; "
-        "minutes the first time, kept after that).",
+        help="How tensors are judged: static (a table, at once); noise (measured on this model; "
+        "minutes the first time, kept after that); fisher or, to compare with, llm-mq (by "
+        "gradients, which need PyTorch).",
     ),
 ]
 CalibrationText = Annotated[
@@ -79,7 +80,7 @@ CalibrationText = Annotated[
     typer.Option(
         "--calibration",
         metavar="FILE",
-        help="Text for --sensitivity noise. Default: one that ships with edgellm.",
+        help="Text for a measured --sensitivity. Default: one that ships with edgellm.",
     ),
 ]
 Imatrix = Annotated[

@@ -1,7 +1,9 @@
 """From planning options to a plan: sizes read, defaults filled in and said aloud."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgellm.apps.cli.errors import over_budget
@@ -15,7 +17,15 @@ if TYPE_CHECKING:
     from edgellm.sensitivity import Sensitivity
     from edgellm.spec import ModelSpec
 
-MODES = ("static", "noise")
+# What measures each mode of sensitivity, as "module:function"; nothing for the table.
+MODES: Mapping[str, str | None] = MappingProxyType(
+    {
+        "static": None,
+        "noise": "edgellm.apps.cli.measuring:measure_noise",
+        "fisher": "edgellm.apps.cli.gradients:measure_fisher",
+        "llm-mq": "edgellm.apps.cli.gradients:measure_slopes",
+    }
+)
 MAX_PLAN_BYTES = 32 << 20
 RESERVE_SHARE = 0.10  # of all memory, left to the rest of the machine
 RESERVE_FLOOR_BYTES = 512 * 2**20
@@ -118,10 +128,11 @@ def check_mode(mode: str, calibration: Path | None, format: str | None = None) -
     if mode not in MODES:
         raise UsageError(f"--sensitivity {mode!r} is unknown; modes: {', '.join(MODES)}")
     if calibration is not None and mode == "static":
-        raise UsageError("--calibration is for --sensitivity noise; the static table needs no text")
+        measured = ", ".join(name for name, measure in MODES.items() if measure)
+        raise UsageError(f"--calibration is for --sensitivity {measured}; static needs no text")
     if format is not None and mode != "static":
         raise UsageError("--format already decides every tensor; drop --sensitivity")
-    return mode != "static"
+    return MODES[mode] is not None
 
 
 def read_plan(path: Path) -> "Plan":

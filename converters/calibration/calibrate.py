@@ -6,7 +6,7 @@ widest activation, one sum per channel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,7 +53,52 @@ def calibrate(
     progress: bytes of weights run through. Equal arguments give equal results.
     Raises UsageError, InputError, RuntimeFailure, OutputError.
     """
-    workers = thread_count(threads)
+    job = _prepare(gguf, spec, text, tokens, cache, progress)
+    if not job.is_done:
+        with Engine(gguf, WINDOW_TOKENS, thread_count(threads)) as engine:
+            windows = text_windows(engine, text, tokens)
+            job.observe(engine, windows)
+            job.disturb(engine, windows)
+    return job.calibration()
+
+
+def observe(
+    gguf: Path,
+    spec: ModelSpec,
+    text: str,
+    *,
+    tokens: int = DEFAULT_TOKENS,
+    cache: Path | None = None,
+    threads: int | None = None,
+    progress: ProgressSink = ignore_progress,
+) -> Calibration:
+    """The input moments alone, without gains: one run of the text.
+
+    Arguments, cache and errors are those of `calibrate`, which goes on from here, and the moments
+    are the same.
+    """
+    job = _prepare(gguf, spec, text, tokens, cache, progress)
+    if not job.is_observed:
+        with Engine(gguf, WINDOW_TOKENS, thread_count(threads)) as engine:
+            job.observe(engine, text_windows(engine, text, tokens))
+    return job.observations()
+
+
+def read_windows(gguf: Path, text: str, count: int) -> Windows:
+    """The text as `count` windows of tokens at most, spread evenly. Raises InputError."""
+    with Engine(gguf, WINDOW_TOKENS, 1) as engine:
+        return text_windows(engine, text, count * WINDOW_TOKENS)
+
+
+def _prepare(
+    gguf: Path,
+    spec: ModelSpec,
+    text: str,
+    tokens: int,
+    cache: Path | None,
+    progress: ProgressSink,
+) -> "_Job":
+    """The job with what the cache holds of it. Raises UsageError, InputError."""
     if tokens < MIN_WINDOWS * WINDOW_TOKENS:
         raise UsageError(f"tokens is {tokens}; expected at least {MIN_WINDOWS * WINDOW_TOKENS}")
     sites = find_sites(gguf, spec)
@@ -61,11 +106,7 @@ def calibrate(
     if cache is not None:
         key = content_key(gguf, text, (tokens, *_SETTINGS), progress)
         file = StateFile(cache / f"{key}.npz", sites)
-    job = _Job(sites, file, file.read() if file else State(), gguf.stat().st_size, progress)
-    if not job.is_done:
-        with Engine(gguf, WINDOW_TOKENS, workers) as engine:
-            job.run(engine, text_windows(engine, text, tokens))
-    return job.calibration()
+    return _Job(sites, file, file.read() if file else State(), gguf.stat().st_size, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +120,22 @@ class _Job:
     progress: ProgressSink
 
     @property
+    def is_observed(self) -> bool:
+        """Whether every window is."""
+        return 0 < self.state.total_windows == self.state.windows
+
+    @property
     def is_done(self) -> bool:
         """Whether every window is observed and every gain certain enough, or tried enough."""
-        state = self.state
-        observed = 0 < state.total_windows == state.windows
-        return observed and (len(state.gains) == self._most_trials() or not self._uncertain_sites())
+        tried = len(self.state.gains) == self._most_trials()
+        return self.is_observed and (tried or not self._uncertain_sites())
 
-    def run(self, engine: Engine, windows: Windows) -> None:
+    def observe(self, engine: Engine, windows: Windows) -> None:
         self.state.total_windows = len(windows)
         for index in range(self.state.windows, len(windows)):
             self._observe(engine, windows[index])
+
+    def disturb(self, engine: Engine, windows: Windows) -> None:
         tried = np.linspace(0, len(windows) - 1, self._most_trials()).astype(int)
         for index in tried[len(self.state.gains) :]:
             if not self.is_done:
@@ -101,17 +148,21 @@ class _Job:
         gains = dict(zip(self.sites, _means(self.state.gains), strict=True))
         lookups = {site.name for site in self.sites if site.is_lookup}
         tied = [site for site in self.sites if site.is_head and site.name in lookups]
-        tokens = self.state.windows * WINDOW_TOKENS
-        return Calibration(
-            tokens=tokens,
-            input_moments={
-                site.name: (self.state.squares[site.weight] / tokens).astype(np.float32)
-                for site in self.sites
-                if not site.is_lookup
-            },
+        return replace(
+            self.observations(),
             noise_gain={site.name: gains[site] for site in self.sites if site not in tied},
             head_gain=gains[tied[0]] if tied else None,
         )
+
+    def observations(self) -> Calibration:
+        """The input moments, whatever gains are known."""
+        tokens = self.state.windows * WINDOW_TOKENS
+        moments = {
+            site.name: (self.state.squares[site.weight] / tokens).astype(np.float32)
+            for site in self.sites
+            if not site.is_lookup
+        }
+        return Calibration(tokens, moments, noise_gain={})
 
     def _observe(self, engine: Engine, window: Sequence[int]) -> None:
         watcher = InputSquares({s.weight: s.columns for s in self.sites if not s.is_lookup})

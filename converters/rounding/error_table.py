@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from threading import Event
 
@@ -24,6 +24,7 @@ from edgellm.sensitivity.error_table import ErrorTable, TensorError
 from edgellm.spec import ModelSpec, TensorSpec
 
 F32Array = NDArray[np.float32]
+Rows = NDArray[np.intp]
 
 # Matrices up to this many weights are measured whole; of larger ones, rows of about as many.
 EXACT_WEIGHTS = 1 << 18
@@ -41,13 +42,15 @@ def measure_errors(
     threads: int,
     cache: Path | None = None,
     rounding: Rounding | None = None,
+    gradients: Mapping[str, F32Array] | None = None,
     progress: ProgressSink = ignore_progress,
 ) -> ErrorTable:
     """The error of every matrix in every plannable format that its rows can take.
 
     Tensors of more than EXACT_WEIGHTS weights are judged by a sample of their rows, the same every
     time. cache: folder that keeps each tensor's figures under a hash of all that they depend on.
-    rounding: ggml's when None. progress counts the float32 bytes of what is measured.
+    rounding: ggml's when None. gradients: of a loss by the `sampled_rows` of each matrix, where the
+    slopes are asked for: [sampled, columns]. progress counts the float32 bytes of what is measured.
     Raises InputError for a calibration of another model, FormatError where it meets weights that
     are not finite or too large for block formats.
     """
@@ -60,7 +63,9 @@ def measure_errors(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="errors")
     try:
         measured = {
-            tensor: pool.submit(bench.errors, tensor, _Weights.of(tensor, calibration, moments))
+            tensor: pool.submit(
+                bench.errors, tensor, _Weights.of(tensor, calibration, moments, gradients or {})
+            )
             for tensor in matrices
         }
         return _collect(measured, progress)
@@ -83,6 +88,16 @@ def _collect(
     return table
 
 
+def sampled_rows(tensor: TensorSpec) -> Rows:
+    """Which rows of a matrix stand for all, ascending; the same every time."""
+    rows, count = tensor.shape[0], _sample_rows(tensor)
+    if count == rows:
+        return np.arange(rows)
+    seed = hashlib.sha256(tensor.name.encode()).digest()
+    random = np.random.default_rng(np.frombuffer(seed, np.uint32))
+    return np.sort(random.choice(rows, count, replace=False))
+
+
 def _sample_rows(tensor: TensorSpec) -> int:
     rows, columns = tensor.shape
     return min(rows, max(_LEAST_ROWS, EXACT_WEIGHTS // columns))
@@ -99,10 +114,15 @@ class _Weights:
     rounding: F32Array | None  # guides the rounding: [columns]
     inputs: F32Array | None  # E[x_j^2]: [columns]
     outputs: F32Array | None  # 1 on average: [rows]
+    gradient: F32Array | None  # of a loss by the sampled rows: [sampled, columns]
 
     @classmethod
     def of(
-        cls, tensor: TensorSpec, calibration: Calibration, rounding: Mapping[str, F32Array]
+        cls,
+        tensor: TensorSpec,
+        calibration: Calibration,
+        rounding: Mapping[str, F32Array],
+        gradients: Mapping[str, F32Array],
     ) -> "_Weights":
         """Raises InputError for output weights of another model."""
         outputs = calibration.output_weights.get(tensor.name)
@@ -112,10 +132,11 @@ class _Weights:
                 f"expected {tensor.shape[0]}"
             )
         name = tensor.name
-        return cls(rounding.get(name), calibration.input_moments.get(name), outputs)
+        inputs, gradient = calibration.input_moments.get(name), gradients.get(name)
+        return cls(rounding.get(name), inputs, outputs, gradient)
 
     def digest(self) -> bytes:
-        arrays = (self.rounding, self.inputs, self.outputs)
+        arrays = (self.rounding, self.inputs, self.outputs, self.gradient)
         found = (b"none" if array is None else array.astype("<f4").tobytes() for array in arrays)
         return b"".join(found)
 
@@ -125,7 +146,7 @@ class _Sample:
     """Some rows of a tensor, which stand for all."""
 
     rows: F32Array  # [sampled, columns]
-    at: NDArray[np.intp]  # which rows they are
+    at: Rows  # which rows they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +177,10 @@ class _Bench:
         return found
 
     def _sample(self, tensor: TensorSpec) -> _Sample:
-        count, n_rows = _sample_rows(tensor), tensor.shape[0]
-        if count == n_rows:
-            at = np.arange(n_rows)
+        at, n_rows = sampled_rows(tensor), tensor.shape[0]
+        if len(at) == n_rows:
             rows = self.checkpoint.read_rows(tensor.name, 0, n_rows)
         else:
-            seed = hashlib.sha256(tensor.name.encode()).digest()
-            random = np.random.default_rng(np.frombuffer(seed, np.uint32))
-            at = np.sort(random.choice(n_rows, count, replace=False))
             single = [self.checkpoint.read_rows(tensor.name, i, i + 1) for i in at.tolist()]
             rows = np.concatenate(single)
         # NaN fails both comparisons.
@@ -189,13 +206,17 @@ class _Bench:
         blocks = self.rounding.pack(rows, fmt, weights.rounding)
         error = load_ggml().dequantize(blocks, fmt.ggml_type, rows.shape[1])
         error -= rows
+        slope = 0.0
+        if weights.gradient is not None:
+            seen = np.einsum("kj,kj->", weights.gradient, error, dtype=np.float64)
+            slope = tensor.shape[0] / len(rows) * float(seen)
         squares = np.square(error, out=error)
         output = 0.0
         if weights.inputs is not None:
             each = np.einsum("kj,j->k", squares, weights.inputs, dtype=np.float64)
             counted = None if weights.outputs is None else weights.outputs[sample.at]
             output = tensor.shape[0] * float(np.average(each, weights=counted))
-        return TensorError(output, row=float(squares.sum(dtype=np.float64)) / len(rows))
+        return TensorError(output, float(squares.sum(dtype=np.float64)) / len(rows), slope)
 
     def _cache_path(
         self,
@@ -223,7 +244,7 @@ def _read_cached(
         document = json.loads(path.read_bytes())
         return {
             fmt.name: TensorError(
-                float(document[fmt.name]["output"]), float(document[fmt.name]["row"])
+                *(float(document[fmt.name][figure.name]) for figure in fields(TensorError))
             )
             for fmt in formats
         }

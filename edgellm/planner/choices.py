@@ -140,7 +140,7 @@ class _Planner:
 
     @property
     def fitting(self) -> Fitting:
-        return Fitting(self.spec, self.tables, self.engine)
+        return Fitting(self.spec, self.tables, self.engine, self.judge.caches)
 
     def menus(self, formats: Iterable[WeightFormat] | None = None) -> list[Menu]:
         """What each tensor may become: any plannable format, or only `formats`."""
@@ -282,7 +282,7 @@ class _Planner:
             weights_bytes=0,
             # As the tensors are padded: the program counts in the largest unit all sizes share.
             memory_bytes=self.engine.padded_tensor_bytes(beside_bytes),
-            cost=self.judge.kv_cost(run.key, run.value),
+            cost=self.judge.caches.cost(run.key, run.value),
             nanoseconds=self._run_nanoseconds(run),
         )
 

@@ -13,6 +13,7 @@ from edgellm.formats import EngineFacts, Tables, WeightFormat
 from edgellm.memory import RunSettings, memory_parts, resident_bytes, tensor_bytes
 from edgellm.plan import Budget, Plan
 from edgellm.planner.exchange import MIB, Option, Step, coarser_step, exchange_rate, finer_step
+from edgellm.planner.fitting import offered_pairs
 from edgellm.sensitivity import Sensitivity
 from edgellm.spec import ModelSpec, TensorSpec
 
@@ -223,12 +224,11 @@ class _Explainer:
 
         A pair's bytes differ from the chosen one's by the scratch that reading it takes as well.
         """
-        run, formats = self._run, self.tables.kv_formats
-        pairs = [(formats[key], formats[value]) for key, value in self.tables.kv_ladder]
-        fitting = [pair for pair in pairs if all(f.divides(self.spec.head_dim) for f in pair)]
+        run = self._run
+        offered = offered_pairs(self.spec, self.tables, self.judge.caches)
         menu = [
             self._pair(replace(run, key=key, value=value))
-            for key, value in dict.fromkeys([*fitting, (run.key, run.value)])
+            for key, value in dict.fromkeys([*offered, (run.key, run.value)])
         ]
         return menu, self._pair(run)
 
@@ -237,7 +237,7 @@ class _Explainer:
         return Option(
             f"{run.key.name}/{run.value.name}",
             self.plan.memory.kv_cache_bytes + added_bytes,
-            self.judge.kv_cost(run.key, run.value),
+            self.judge.caches.cost(run.key, run.value),
         )
 
     def _ubatch(self, rate: float) -> UbatchVerdict:

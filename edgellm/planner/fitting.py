@@ -9,6 +9,7 @@ from edgellm.errors import BudgetError, UsageError
 from edgellm.formats import EngineFacts, KVFormat, Tables
 from edgellm.memory import RunSettings, memory_parts
 from edgellm.plan import MemoryParts, Plan
+from edgellm.sensitivity import Caches
 from edgellm.spec import ModelSpec
 from edgellm.units import format_bytes
 
@@ -16,6 +17,20 @@ WEIGHTS_CAP = "--weights-memory"
 BPW_CAP = "--target-bpw"
 PACE = "--min-speed"
 _MIB = 2**20
+
+# Caches in float16 are for models that lose more than this with q8_0, in nats per token.
+_FULL_CACHE_WORTH = 1e-3
+
+
+def offered_pairs(
+    spec: ModelSpec, tables: Tables, caches: Caches
+) -> list[tuple[KVFormat, KVFormat]]:
+    """The (K, V) pairs that fit the model's heads, have a known cost, and are worth their bytes."""
+    priced = [pair for pair in tables.pairs_for_heads(spec.head_dim) if caches.can_price(*pair)]
+    plain = tables.kv_formats["q8_0"]
+    if (plain, plain) not in priced or caches.cost(plain, plain) > _FULL_CACHE_WORTH:
+        return priced
+    return [(key, value) for key, value in priced if key.block > 1 and value.block > 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +40,7 @@ class Fitting:
     spec: ModelSpec
     tables: Tables
     engine: EngineFacts
+    caches: Caches  # judges which pairs of cache formats are worth having
 
     @property
     def context_limit(self) -> int:
@@ -50,7 +66,7 @@ class Fitting:
     def every_run(self, context: int) -> Iterator[RunSettings]:
         """Every pair of cache formats that fits the heads, in every ubatch; the largest first."""
         for ubatch in self.engine.ubatches:
-            for key, value in self._kv_pairs():
+            for key, value in offered_pairs(self.spec, self.tables, self.caches):
                 yield RunSettings(key, value, context, ubatch)
 
     def runs(self, context: int, weights_bytes: int, memory_bytes: int | None) -> list[RunSettings]:
@@ -66,17 +82,6 @@ class Fitting:
 
     def parts(self, run: RunSettings, weights_bytes: int) -> MemoryParts:
         return memory_parts(self.spec, weights_bytes, run, self.engine)
-
-    def _kv_pairs(self) -> list[tuple[KVFormat, KVFormat]]:
-        """The table's pairs, with f16 in place of formats whose blocks do not divide a head."""
-        formats = self.tables.kv_formats
-
-        def fitted(name: str) -> KVFormat:
-            fmt = formats[name]
-            return fmt if fmt.divides(self.spec.head_dim) else formats["f16"]
-
-        pairs = [(fitted(key), fitted(value)) for key, value in self.tables.kv_pairs]
-        return list(dict.fromkeys(pairs))
 
     def least(self, context: int) -> RunSettings:
         """The run that takes the least memory."""

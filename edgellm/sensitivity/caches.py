@@ -9,12 +9,19 @@ from edgellm.spec import ModelSpec
 
 FULL = "f16"  # the format that the others are compared with
 
+# Errors of two bits are no longer small: the divergence they make grows faster than their power,
+# and differs too much between models to be told from another one's.
+_LEAST_PRICED_BITS = 4
+
 
 class Caches(Protocol):
     """Judges pairs of cache formats."""
 
     def cost(self, key: KVFormat, value: KVFormat) -> float:
         """Nats per token that keeping K and V in two formats costs."""
+
+    def can_price(self, key: KVFormat, value: KVFormat) -> bool:
+        """Whether the cost of a pair can be relied on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,9 @@ class StaticCaches:
         key_cost = priors.key_cache * self._error_power(key)
         value_cost = priors.value_cache * self._error_power(value)
         return self.spec.layers * (key_cost + value_cost)
+
+    def can_price(self, key: KVFormat, value: KVFormat) -> bool:
+        return min(key.bits_per_element, value.bits_per_element) >= _LEAST_PRICED_BITS
 
     def _error_power(self, fmt: KVFormat) -> float:
         return self.tables.weight_formats[fmt.name].relative_rmse ** 2
@@ -46,10 +56,15 @@ class MeasuredCaches:
     otherwise: Caches
 
     def cost(self, key: KVFormat, value: KVFormat) -> float:
-        measured = self.divergence.get((key.name, value.name))
-        if measured is not None:
-            return measured
+        measured = self._measured(key, value)
+        return self.otherwise.cost(key, value) if measured is None else measured
+
+    def can_price(self, key: KVFormat, value: KVFormat) -> bool:
+        return self._measured(key, value) is not None or self.otherwise.can_price(key, value)
+
+    def _measured(self, key: KVFormat, value: KVFormat) -> float | None:
+        pair = self.divergence.get((key.name, value.name))
+        if pair is not None:
+            return pair
         alone = (self.divergence.get((key.name, FULL)), self.divergence.get((FULL, value.name)))
-        if None in alone:
-            return self.otherwise.cost(key, value)
-        return sum(cost for cost in alone if cost is not None)
+        return None if None in alone else sum(cost for cost in alone if cost is not None)

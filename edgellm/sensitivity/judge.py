@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from edgellm.formats import KVFormat, WeightFormat
+from edgellm.formats import WeightFormat
+from edgellm.sensitivity.caches import Caches
 from edgellm.spec import TensorSpec
 
 
@@ -17,8 +18,9 @@ class Sensitivity(Protocol):
     def has_imatrix(self) -> bool:
         """Whether input statistics will guide the rounding, as some formats demand."""
 
+    @property
+    def caches(self) -> Caches:
+        """What judges the caches of K and V; its costs add to those of the tensors."""
+
     def cost(self, tensor: TensorSpec, weight_format: WeightFormat) -> float:
         """Nats per token that storing a matrix in a format costs."""
-
-    def kv_cost(self, key: KVFormat, value: KVFormat) -> float:
-        """Nats per token that keeping K and V in two formats costs."""

@@ -1,75 +1,11 @@
-"""Sensitivity from measurement: what noise at an output costs, times the noise a format makes."""
+"""Sensitivity from noise: each gain is the divergence that noise at one output made."""
 
 from typing import ClassVar
 
-from edgellm.calibration import Calibration
-from edgellm.errors import InputError
-from edgellm.formats import KVFormat, Tables, WeightFormat
-from edgellm.sensitivity.caches import Caches, StaticCaches
-from edgellm.sensitivity.error_table import ErrorTable, TensorError
-from edgellm.spec import ModelSpec, Role, TensorSpec
+from edgellm.sensitivity.gains import GainSensitivity
 
 
-class NoiseSensitivity:
-    """Judges by a calibration's noise gains and measured rounding errors."""
+class NoiseSensitivity(GainSensitivity):
+    """Gains measured forward only, in the engine; all outputs of a matrix count alike."""
 
     name: ClassVar[str] = "noise"
-    has_imatrix: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        spec: ModelSpec,
-        tables: Tables,
-        calibration: Calibration,
-        errors: ErrorTable,
-        caches: Caches | None = None,
-    ) -> None:
-        """caches: judges K and V, by the static priors when None.
-
-        Raises InputError where the calibration or the errors lack a matrix of the model.
-        """
-        self._tables = tables
-        self._calibration = calibration
-        self._errors = errors
-        self._caches = caches or StaticCaches(spec, tables)
-        self._tied = spec.tied_embeddings
-        for tensor in spec.tensors:
-            if tensor.is_matrix:
-                self._check(tensor)
-
-    def cost(self, tensor: TensorSpec, weight_format: WeightFormat) -> float:
-        error = self._error(tensor, weight_format)
-        gain = self._calibration.noise_gain[tensor.name]
-        if tensor.role is not Role.TOKEN_EMBEDDING:
-            return gain * error.output
-        return gain * error.row + (self._calibration.head_gain or 0.0) * error.output
-
-    def kv_cost(self, key: KVFormat, value: KVFormat) -> float:
-        return self._caches.cost(key, value)
-
-    def _error(self, tensor: TensorSpec, weight_format: WeightFormat) -> TensorError:
-        """The measured error; of a format named by hand, the nearest measured one's, scaled."""
-        measured = self._errors[tensor.name]
-        if found := measured.get(weight_format.name):
-            return found
-        formats = self._tables.weight_formats
-        wanted = weight_format.relative_rmse
-        nearest = min(measured, key=lambda name: abs(formats[name].relative_rmse - wanted))
-        scale = (wanted / formats[nearest].relative_rmse) ** 2
-        return TensorError(scale * measured[nearest].output, scale * measured[nearest].row)
-
-    def _check(self, tensor: TensorSpec) -> None:
-        calibration, is_lookup = self._calibration, tensor.role is Role.TOKEN_EMBEDDING
-        needs_inputs = self._tied if is_lookup else True
-        if tensor.name not in calibration.noise_gain:
-            raise InputError(f"the calibration has no noise gain of {tensor.name}; calibrate again")
-        if needs_inputs and tensor.name not in calibration.input_moments:
-            raise InputError(
-                f"the calibration has no input moments of {tensor.name}; calibrate again"
-            )
-        if is_lookup and self._tied and calibration.head_gain is None:
-            raise InputError(
-                f"the calibration has no gain of {tensor.name} as output head; calibrate again"
-            )
-        if not self._errors.get(tensor.name):
-            raise InputError(f"the error table lacks {tensor.name}; measure this model's errors")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgellm.formats import KVFormat, Tables, WeightFormat
-from edgellm.sensitivity.caches import StaticCaches
+from edgellm.formats import Tables, WeightFormat
+from edgellm.sensitivity.caches import Caches, StaticCaches
 from edgellm.spec import ModelSpec, Role, TensorSpec
 
 
@@ -26,8 +26,9 @@ class StaticSensitivity:
             prior += priors.roles[Role.OUTPUT.value]
         return prior * weight_format.relative_rmse**2
 
-    def kv_cost(self, key: KVFormat, value: KVFormat) -> float:
-        return StaticCaches(self.spec, self.tables).cost(key, value)
+    @property
+    def caches(self) -> Caches:
+        return StaticCaches(self.spec, self.tables)
 
     def _depth_weight(self, layer: int | None) -> float:
         if layer == 0:

@@ -7,7 +7,7 @@ import pytest
 
 from edgellm.apps.cli import measuring
 from edgellm.artifact import open_artifact
-from edgellm.converters.calibration import caches
+from edgellm.converters.calibration import caches, gradients
 from tests.apps.conftest import Cli
 
 OPTIONS = ("--target-bpw", "2.6", "--context", "256", "--memory", "1GiB", "--threads", "1")
@@ -38,11 +38,40 @@ def test_measured_plans_reach_formats_that_need_statistics(
     assert open_artifact(out).plan.to_json() == json.loads(plan.read_text())
 
 
+@pytest.mark.parametrize("mode", ["fisher", "llm-mq"])
+def test_plans_by_gradients_are_made_once_and_convert(
+    mode: str, cli: Cli, checkpoint: Path, tmp_path: Path
+) -> None:
+    plan, out = tmp_path / "plan.json", tmp_path / "out"
+    made = cli("plan", checkpoint, *OPTIONS, "--sensitivity", mode, "-o", plan, "--json")
+    assert made.code == 0, made.err
+    assert made.json["sensitivity"] == mode
+    assert 0 < made.json["predicted"]["kl_divergence"] < 1
+    assert "disturb" not in made.err
+    ran = cli("convert", checkpoint, "-o", out, "--plan", plan)
+    assert ran.code == 0, ran.err
+    assert open_artifact(out).plan.to_json() == json.loads(plan.read_text())
+
+
+@pytest.mark.parametrize("mode", ["fisher", "llm-mq"])
+def test_gradients_without_torch_are_refused_before_anything_is_done(
+    mode: str, cli: Cli, checkpoint: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradients, "find_spec", lambda name: None)
+    refused = cli("plan", checkpoint, *OPTIONS, "--sensitivity", mode)
+    assert refused.code == 2
+    assert refused.err.strip() == (
+        f"edgellm: --sensitivity {mode} needs PyTorch, which is not installed; "
+        "add it with: pip install 'edgellm[fisher]'"
+    )
+    assert not (home / "cache").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("--sensitivity", "magic"), "modes: static, noise"),
-        (("--calibration", "text.txt"), "--calibration is for --sensitivity noise"),
+        (("--sensitivity", "magic"), "modes: static, noise, fisher, llm-mq"),
+        (("--calibration", "text.txt"), "--calibration is for --sensitivity noise, fisher"),
         (("--format", "q4_K", "--sensitivity", "noise"), "drop --sensitivity"),
     ],
 )

@@ -37,7 +37,7 @@ def contest(tmp_path_factory: pytest.TempPathFactory) -> Contest:
     opened = open_checkpoint(write_checkpoint(folder / "tiny", tokenizer=True))
     store = Store(folder / "home")
     spec = read_spec(opened)
-    measured = measure(opened, spec, TABLES, store, text_file=None, threads=1)
+    measured = measure("noise", opened, spec, TABLES, store, context=256, threads=1)
     return Contest(opened, spec, TABLES, measured, store, threads=1)
 
 

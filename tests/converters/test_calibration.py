@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from edgellm.bundled import bundled_calibration_text
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import open_checkpoint
-from edgellm.converters.calibration.calibrate import WINDOW_TOKENS, calibrate, text_windows
+from edgellm.converters.calibration.calibrate import (
+    WINDOW_TOKENS,
+    calibrate,
+    observe,
+    text_windows,
+)
 from edgellm.converters.calibration.engine import Engine
 from edgellm.converters.calibration.graph import Node
 from edgellm.converters.calibration.noise import SKIPPED, OutputNoise, Reference
@@ -190,6 +195,26 @@ def test_an_interrupted_calibration_goes_on(tied: Tiny, once: Calibration, tmp_p
     assert_equal(tied.calibrate(cache=tmp_path, progress=lambda p: phases.append(p.phase)), once)
     assert "observe" not in phases
     assert phases.count("disturb") < 5 * len(find_sites(tied.gguf, tied.spec)) - 16
+
+
+def test_observing_alone_disturbs_nothing_and_a_calibration_goes_on_from_it(
+    tied: Tiny, once: Calibration, tmp_path: Path
+) -> None:
+    phases: list[str] = []
+    seen = observe(
+        tied.gguf,
+        tied.spec,
+        TEXT,
+        tokens=TOKENS,
+        cache=tmp_path,
+        threads=1,
+        progress=lambda p: phases.append(p.phase),
+    )
+    assert_equal(seen, replace(once, noise_gain={}, head_gain=None))
+    assert "disturb" not in phases
+    phases.clear()
+    assert_equal(tied.calibrate(cache=tmp_path, progress=lambda p: phases.append(p.phase)), once)
+    assert "observe" not in phases
 
 
 def test_a_finished_calibration_is_found_again(tied: Tiny, tmp_path: Path) -> None:

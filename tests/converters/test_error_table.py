@@ -1,6 +1,6 @@
 """Errors of formats, measured through the rounding, against plain arithmetic."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from edgellm.bundled import bundled_checkpoint
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint, open_checkpoint
 from edgellm.converters.gguf.ggml import load_ggml
-from edgellm.converters.rounding.error_table import measure_errors
+from edgellm.converters.rounding.error_table import measure_errors, sampled_rows
 from edgellm.converters.rounding.rounding import GgmlRounding
 from edgellm.errors import FormatError
 from edgellm.families import read_spec
@@ -77,6 +77,7 @@ def measured(
     threads: int = 2,
     cache: Path | None = None,
     rounding: GgmlRounding | None = None,
+    gradients: Mapping[str, F32Array] | None = None,
     progress: ProgressSink = ignore_progress,
 ) -> ErrorTable:
     spec = read_spec(checkpoint)
@@ -88,6 +89,7 @@ def measured(
         threads=threads,
         cache=cache,
         rounding=rounding,
+        gradients=gradients,
         progress=progress,
     )
 
@@ -150,6 +152,32 @@ def test_a_sample_of_rows_comes_close_to_all_of_them(monkeypatch: pytest.MonkeyP
     for name, error in whole.items():
         assert sampled[name].output == pytest.approx(error.output, rel=0.1), name
         assert sampled[name].row == pytest.approx(error.row, rel=0.1), name
+
+
+def test_slopes_are_the_gradient_times_the_change_of_the_weights(
+    checkpoint: Checkpoint, calibration: Calibration, spec: ModelSpec
+) -> None:
+    random, (rows, columns) = np.random.default_rng(3), (256, 256)
+    tensor = next(tensor for tensor in spec.tensors if tensor.name == DOWN)
+    at = sampled_rows(tensor)
+    gradient = random.standard_normal((len(at), columns), dtype=np.float32)
+    found = measured(checkpoint, calibration, gradients={DOWN: gradient})[DOWN]
+    assert tensor.shape == (rows, columns)
+    assert len(at) == rows // 4
+    weights = checkpoint.read_rows(DOWN, 0, rows)[at].astype(np.float64)
+    for name in ("q8_0", "q4_K"):
+        kind = gguf.GGMLQuantizationType[name.upper()]
+        moments = calibration.input_moments[DOWN]
+        packed = GgmlRounding(load_ggml()).pack(
+            weights.astype(np.float32), TABLES.weight_formats[name], moments
+        )
+        change = gguf.quants.dequantize(packed, kind) - weights
+        expected = 4 * (gradient * change).sum()
+        assert found[name].slope == pytest.approx(expected, rel=1e-3, abs=1e-4), name
+
+
+def test_without_gradients_there_are_no_slopes(table: ErrorTable) -> None:
+    assert {error.slope for row in table.values() for error in row.values()} == {0.0}
 
 
 def test_the_number_of_threads_changes_nothing(

@@ -68,7 +68,7 @@ def test_uniform_formats_are_judged_by_the_curves_own_sensitivity() -> None:
     point = uniform_points(SPEC, BUDGET, TABLES, judge, ["q4_K"])["q4_K"]
     q4_k, caches = TABLES.weight_formats["q4_K"], TABLES.kv_formats
     cost = sum(judge.cost(tensor, q4_k) for tensor in SPEC.tensors if tensor.is_matrix)
-    cost += judge.kv_cost(caches[point.key_format], caches[point.value_format])
+    cost += judge.caches.cost(caches[point.key_format], caches[point.value_format])
     assert point.kl_divergence == pytest.approx(cost)
 
 

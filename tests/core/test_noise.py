@@ -70,7 +70,7 @@ def test_a_format_that_was_not_measured_scales_from_the_nearest_one() -> None:
 def test_the_caches_are_judged_by_the_static_priors() -> None:
     key, value = TABLES.kv_formats["q8_0"], TABLES.kv_formats["q4_0"]
     static = StaticSensitivity(TIED, TABLES)
-    assert noise_of(TIED).kv_cost(key, value) == static.kv_cost(key, value)
+    assert noise_of(TIED).caches.cost(key, value) == static.caches.cost(key, value)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_ample_memory_gives_q8_0_throughout() -> None:
 
 def test_ample_memory_keeps_the_finest_caches_and_scarce_memory_does_not() -> None:
     least = least_bytes(EIGHT_B, 32768)
-    assert plan_in(EIGHT_B, least, 32768).kv.key_format == "q4_0"
+    assert plan_in(EIGHT_B, least, 32768).kv.bits_per_element == 4.5
     assert plan_in(EIGHT_B, 24 * 2**30, 32768).kv.key_format == "q8_0"
 
 

@@ -2,19 +2,20 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
 import pytest
 
 from edgellm.errors import BudgetError, UsageError
-from edgellm.formats import Tables
+from edgellm.formats import KVFormat, Tables
 from edgellm.memory import resident_bytes
 from edgellm.plan import Budget, Plan, Preference
 from edgellm.planner import SPEED_WORTH, UBATCH_WORTH, make_plan
+from edgellm.planner.fitting import offered_pairs
 from edgellm.quant_tables import load_tables
-from edgellm.sensitivity import StaticSensitivity
+from edgellm.sensitivity import MeasuredCaches, StaticCaches, StaticSensitivity
 from edgellm.spec import ModelSpec
 from edgellm.speed import DecodeShape, DecodeSpeed
 from tests.support.specs import make_spec
@@ -91,7 +92,7 @@ def test_no_plan_exceeds_its_budget_or_leaves_a_tensor_step_unused(seed: int) ->
 
 
 def only_pair(pair: tuple[str, str]) -> Tables:
-    return replace(TABLES, kv_ladder=(pair,))
+    return replace(TABLES, kv_pairs=(pair,))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.6])
@@ -99,9 +100,9 @@ def test_no_single_cache_pair_would_have_allowed_a_better_plan(share: float) -> 
     budget = Budget(4096, memory_bytes=int(least_bytes(SMALL, 4096) * (1 + share)))
     chosen = make_plan(SMALL, budget, TABLES, machine=MACHINE).predicted_kl_divergence
     assert chosen is not None
-    for pair in TABLES.kv_ladder:
+    for key, value in offered_pairs(SMALL, TABLES, StaticCaches(SMALL, TABLES)):
         try:
-            plan = make_plan(SMALL, budget, only_pair(pair), machine=MACHINE)
+            plan = make_plan(SMALL, budget, only_pair((key.name, value.name)), machine=MACHINE)
         except BudgetError:
             continue
         assert plan.predicted_kl_divergence is not None
@@ -149,3 +150,33 @@ def test_speed_is_bought_with_no_more_than_its_worth(preference: Preference) -> 
 def test_a_pace_needs_measured_speed(more: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="needs measured speed"):
         make_plan(SMALL, Budget(512, **more), TABLES, machine=MACHINE)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoiledBy:
+    """Caches of a model that loses much with one K format."""
+
+    key: str
+
+    def cost(self, key: KVFormat, value: KVFormat) -> float:
+        return 1.0 if key.name == self.key else (16 - key.bits_per_element) / 1e5
+
+    def can_price(self, key: KVFormat, value: KVFormat) -> bool:
+        return True
+
+
+def test_full_caches_are_offered_only_to_a_model_that_needs_them() -> None:
+    plain = offered_pairs(SMALL, TABLES, SpoiledBy("q4_0"))
+    spoiled = offered_pairs(SMALL, TABLES, SpoiledBy("q8_0"))
+    assert {fmt.name for pair in spoiled for fmt in pair} - {
+        fmt.name for pair in plain for fmt in pair
+    } == {"f16"}
+
+
+def test_two_bit_caches_are_offered_only_where_they_were_measured() -> None:
+    unmeasured = StaticCaches(SMALL, TABLES)
+    measured = MeasuredCaches({("q8_0", "q2_0"): 0.01}, unmeasured)
+    known = offered_pairs(SMALL, TABLES, measured)
+    assert [pair for pair in known if pair not in offered_pairs(SMALL, TABLES, unmeasured)] == [
+        (TABLES.kv_formats["q8_0"], TABLES.kv_formats["q2_0"])
+    ]

@@ -1,0 +1,75 @@
+"""The sensitivity modes that compute gradients; torch is imported once it is known to be there."""
+
+from pathlib import Path
+
+from edgellm.apps.cli.measuring import (
+    Measurement,
+    Subject,
+    caches_of,
+    errors_of,
+    reference_gguf,
+)
+from edgellm.calibration import Calibration
+from edgellm.converters.calibration.calibrate import observe, read_windows
+from edgellm.converters.calibration.gradients import GRADIENT_WINDOWS, require_torch
+from edgellm.converters.rounding.error_table import sampled_rows
+from edgellm.converters.threads import thread_count
+from edgellm.sensitivity.fisher import FisherSensitivity
+from edgellm.sensitivity.llm_mq import LlmMqSensitivity
+
+
+def measure_fisher(subject: Subject) -> Measurement:
+    """Judge by the Fisher information about every output. Raises UsageError without torch."""
+    require_torch("fisher")
+    from edgellm.converters.calibration.gradients.fisher import fisher_calibration
+
+    checkpoint, spec, tables = subject.checkpoint, subject.spec, subject.tables
+    gguf = reference_gguf(subject)
+    calibration = fisher_calibration(
+        checkpoint,
+        spec,
+        _observed(subject, gguf),
+        read_windows(gguf, subject.text, GRADIENT_WINDOWS),
+        cache=subject.cache / "gradients",
+        threads=thread_count(subject.threads),
+        progress=subject.progress,
+    )
+    caches, errors = caches_of(subject, gguf), errors_of(subject, calibration)
+    judge = FisherSensitivity(spec, tables, calibration, errors, caches)
+    return Measurement(calibration, judge, gguf, subject.text)
+
+
+def measure_slopes(subject: Subject) -> Measurement:
+    """Judge by the gradient of every weight. Raises UsageError without torch."""
+    require_torch("llm-mq")
+    from edgellm.converters.calibration.gradients.weights import weight_gradients
+
+    checkpoint, spec, tables = subject.checkpoint, subject.spec, subject.tables
+    gguf = reference_gguf(subject)
+    calibration = _observed(subject, gguf)
+    gradients = weight_gradients(
+        checkpoint,
+        spec,
+        read_windows(gguf, subject.text, GRADIENT_WINDOWS),
+        {tensor.name: sampled_rows(tensor) for tensor in spec.tensors if tensor.is_matrix},
+        cache=subject.cache / "gradients",
+        threads=thread_count(subject.threads),
+        progress=subject.progress,
+    )
+    caches, errors = caches_of(subject, gguf), errors_of(subject, calibration, gradients)
+    judge = LlmMqSensitivity(spec, tables, errors, caches)
+    return Measurement(calibration, judge, gguf, subject.text)
+
+
+def _observed(subject: Subject, gguf: Path) -> Calibration:
+    """What every matrix sees; nothing is disturbed."""
+    return subject.guided(
+        observe(
+            gguf,
+            subject.spec,
+            subject.text,
+            cache=subject.cache / "calibration",
+            threads=subject.engine_threads(gguf),
+            progress=subject.progress,
+        )
+    )
