@@ -51,15 +51,20 @@ def _layers(total_bytes: int) -> int:
     return max(1, round((total_bytes // 2 - weights(0)) / (weights(1) - weights(0))))
 
 
-def write_random_weights(path: Path, shapes: dict[str, tuple[int, ...]], seed: int) -> None:
-    """Write bf16 safetensors of these shapes, a few MiB at a time."""
+def bf16_header(shapes: dict[str, tuple[int, ...]]) -> dict[str, object]:
+    """The header of a safetensors file that holds tensors of these shapes one after another."""
     header: dict[str, object] = {}
     reached = 0
     for name, shape in shapes.items():
         end = reached + 2 * prod(shape)
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [reached, end]}
         reached = end
-    text = json.dumps(header).encode()
+    return header
+
+
+def write_random_weights(path: Path, shapes: dict[str, tuple[int, ...]], seed: int) -> None:
+    """Write bf16 safetensors of these shapes, a few MiB at a time."""
+    text = json.dumps(bf16_header(shapes)).encode()
     generator = np.random.default_rng(seed)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)

@@ -1,14 +1,24 @@
-"""Random checkpoints of the shapes that small models have, with vocabularies of their sizes."""
+"""Made-up checkpoints of the shapes that small models have, with vocabularies of their sizes."""
 
 import json
 import random
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from benchmarks.convert.checkpoint import copy_bundled_tokenizer, write_random_weights
-from tests.support.checkpoints import Config, model_config, tensor_shapes
+from benchmarks.convert.checkpoint import (
+    bf16_header,
+    copy_bundled_tokenizer,
+    write_random_weights,
+)
+from tests.support.checkpoints import (
+    Config,
+    model_config,
+    tensor_shapes,
+    write_raw_safetensors,
+)
 
 _SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _LONGEST = 14  # bytes of a made-up token
@@ -28,6 +38,7 @@ class Shape:
     vocab: int  # rows of the embedding
     tied: bool
     byte_level: bool  # as many BPE tokens as rows; else sentencepiece and reserved tokens
+    zero: bool  # every weight, instead of random ones
 
     def config(self) -> Config:
         """config.json, in bf16, for contexts up to 16384 tokens."""
@@ -55,7 +66,18 @@ def write_shape(folder: Path, shape: Shape, seed: int = 0) -> None:
     config = shape.config()
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     shapes = tensor_shapes(shape.family, config)
-    write_random_weights(folder / "model.safetensors", shapes, seed)
+    if shape.zero:
+        _write_zero_weights(folder / "model.safetensors", shapes)
+    else:
+        write_random_weights(folder / "model.safetensors", shapes, seed)
+
+
+def _write_zero_weights(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    """bf16 safetensors whose body is a hole in the file."""
+    header = bf16_header(shapes)
+    write_raw_safetensors(path, json.dumps(header).encode())
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + 2 * sum(map(prod, shapes.values())))
 
 
 def write_byte_level_bpe(folder: Path, size: int, seed: int = 0) -> None:
