@@ -54,21 +54,33 @@ def kv_cache_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> in
 
 
 def compute_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
-    """Upper bound of the engine's scratch: graph tensors, inputs, logits, the CPU's work rows."""
-    cells = engine.padded_context(run.context)
-    tokens = min(run.ubatch, cells)
+    """Upper bound of the scratch: the engine's buffers, the CPU's work rows, the sampler's list."""
+    # Sampling lists every token with its logit and probability, and orders them.
+    sampling_bytes = 16 * spec.vocab_size
+    return buffer_bytes(spec, run, engine) + _work_bytes(spec, run, engine) + sampling_bytes
+
+
+def buffer_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
+    """Upper bound of the buffers that the engine plans: graph tensors, inputs, logits."""
+    cells, tokens = engine.padded_context(run.context), _ubatch(run, engine)
     graph_bytes = F32_BYTES * tokens * _live_elements(spec)
     mask_bytes = F16_BYTES * tokens * cells
     # Token ids, positions and cache indices, and the padding of every small tensor.
     inputs_bytes = 80 * tokens + 4096
     logits_bytes = 2 * F32_BYTES * spec.vocab_size  # in the graph, and handed to the caller
-    # Sampling lists every token with its logit and probability, and orders them.
-    sampling_bytes = 16 * spec.vocab_size
-    # A matrix product rewrites its input in the weights' own precision, at most two bytes each.
-    work_bytes = 2 * tokens * max(spec.ffn_size, spec.hidden_size, _query_width(spec))
     caches_bytes = sum(_cache_scratch_bytes(spec, fmt, cells) for fmt in (run.key, run.value))
-    outputs_bytes = logits_bytes + sampling_bytes
-    return graph_bytes + mask_bytes + inputs_bytes + outputs_bytes + work_bytes + caches_bytes
+    return graph_bytes + mask_bytes + inputs_bytes + logits_bytes + caches_bytes
+
+
+def _work_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
+    """A matrix product rewrites its input in the weights' own precision, at most two bytes each."""
+    widest = max(spec.ffn_size, spec.hidden_size, _query_width(spec))
+    return F16_BYTES * _ubatch(run, engine) * widest
+
+
+def _ubatch(run: RunSettings, engine: EngineFacts) -> int:
+    """Tokens computed at once; never more than the cache holds."""
+    return min(run.ubatch, engine.padded_context(run.context))
 
 
 def _query_width(spec: ModelSpec) -> int:

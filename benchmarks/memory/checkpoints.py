@@ -82,8 +82,7 @@ def _write_zero_weights(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
 
 def write_byte_level_bpe(folder: Path, size: int, seed: int = 0) -> None:
     """A tokenizer.json of `size` tokens: the bytes, a merge for each other token, three special."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens, merges = _merged(alphabet, size - len(_SPECIAL), random.Random(seed))
+    tokens, merges = made_up_tokens(size - len(_SPECIAL), seed)
     vocab = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -93,12 +92,13 @@ def write_byte_level_bpe(folder: Path, size: int, seed: int = 0) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def _merged(
-    alphabet: list[str], size: int, rng: random.Random
-) -> tuple[list[str], list[tuple[str, str]]]:
-    """`size` tokens, each joined from two earlier ones, with the lengths that words have."""
-    tokens, known = list(alphabet), set(alphabet)
-    merges: list[tuple[str, str]] = []
+def made_up_tokens(size: int, seed: int = 0) -> tuple[list[str], list[tuple[str, str]]]:
+    """The bytes and tokens joined from two earlier ones, `size` together; and the merges.
+
+    They are long, 19 bytes on average, so that real vocabularies take no more.
+    """
+    rng, tokens = random.Random(seed), sorted(pre_tokenizers.ByteLevel.alphabet())
+    known, merges = set(tokens), list[tuple[str, str]]()
     while len(tokens) < size:
         left, right = rng.choice(tokens), rng.choice(tokens)
         joined = left + right
