@@ -76,7 +76,7 @@ def filling_prompt(gguf: Path, tokens: int) -> str:
     def fits(characters: int) -> bool:
         raw = text[:characters].encode()
         count = llama_cpp.llama_tokenize(vocab, raw, len(raw), room, len(room), False, True)
-        return 0 <= count <= tokens
+        return bool(0 <= count <= tokens)
 
     low, high = 0, len(text)
     while low < high:
