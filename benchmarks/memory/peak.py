@@ -3,7 +3,8 @@
     python -m benchmarks.memory.peak [--case NAME ...]
 
 Each checkpoint is made up, planned for a budget, converted, and run by `edgellm run` at its context
-and at shorter ones. Most hold zeros, which convert quickly and take the same memory as other weights. Takes 2 GB of disk; --case runs and records some of them only.
+and at shorter ones. Most hold zeros, which convert quickly and take the same memory as any weights.
+Takes 2 GB of disk; --case runs and records some of them only.
 """
 
 import argparse
