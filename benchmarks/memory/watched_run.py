@@ -45,14 +45,18 @@ class Measured:
         }
 
 
-def watched_run(artifact: Path, context: int) -> Measured:
-    """Run the artifact as a user does, with a prompt and an answer that fill `context` tokens."""
+def watched_run(artifact: Path, context: int, tokens: int | None = None) -> Measured:
+    """Run the artifact as a user does, on one thread, with a prompt and an answer that fill it.
+
+    tokens: of prompt and answer, where they shall not fill the context.
+    """
     options = ["--json", "--raw", "--context", str(context), "--max-tokens", str(_ANSWER_TOKENS)]
+    options += ["--threads", "1"]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         module = [sys.executable, "-m", "benchmarks.memory.watched_run", str(report)]
         command = [*module, "run", str(artifact), *options]
-        prompt = filling_prompt(artifact / "model.gguf", context - _SPARE_TOKENS)
+        prompt = filling_prompt(artifact / "model.gguf", (tokens or context) - _SPARE_TOKENS)
         done = subprocess.run(command, input=prompt, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
