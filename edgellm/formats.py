@@ -70,6 +70,7 @@ class EngineFacts:
     byte_level_token_bytes: int  # one of its tokens, with its merge
     piece_bytes: int  # one token of a sentencepiece vocabulary
     token_loading_bytes: int  # one token of any vocabulary, until the model is loaded
+    prompt_token_bytes: int  # one token of a prompt: its text and its id, outside the engine
     context_multiple: int  # tokens the KV cache is padded to
     tensor_alignment: int  # bytes each tensor's size is padded to
     ubatches: tuple[int, ...]  # tokens computed at once, largest first

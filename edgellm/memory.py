@@ -145,5 +145,7 @@ def memory_parts(
         weights_bytes=weights_bytes,
         kv_cache_bytes=cache_bytes,
         compute_bytes=scratch_bytes,
-        overhead_bytes=overhead_bytes(spec, engine) + loading_excess,
+        overhead_bytes=overhead_bytes(spec, engine)
+        + engine.prompt_token_bytes * run.context
+        + loading_excess,
     )

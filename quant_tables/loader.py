@@ -136,7 +136,7 @@ def _read_engines(
 def _sizes(row: EngineFacts) -> tuple[int, ...]:
     vocabulary = (row.byte_level_bytes, row.byte_level_token_bytes, row.piece_bytes)
     process = (row.process_bytes, row.reserve_bytes, row.layer_bytes)
-    return (*process, *vocabulary, row.token_loading_bytes)
+    return (*process, *vocabulary, row.token_loading_bytes, row.prompt_token_bytes)
 
 
 def _falls(values: tuple[int, ...]) -> bool:

@@ -120,14 +120,22 @@ def test_the_reserve_is_a_part_of_its_own_in_the_overhead() -> None:
 
 def test_what_only_loading_takes_counts_where_cache_and_scratch_do_not_cover_it() -> None:
     spec = make_spec(hidden=64, ffn=64, heads=1, kv_heads=1, vocab=200_000)
+    engine = replace(ENGINE, prompt_token_bytes=0)
     few, many = (
-        memory_parts(spec, 0, RunSettings(Q8_0, Q8_0, context, 32), ENGINE)
+        memory_parts(spec, 0, RunSettings(Q8_0, Q8_0, context, 32), engine)
         for context in (256, 65536)
     )
-    standing_bytes = overhead_bytes(spec, ENGINE)
-    loaded_bytes = standing_bytes + loading_bytes(spec, ENGINE)
-    assert few.total_bytes == loaded_bytes
+    standing_bytes = overhead_bytes(spec, engine)
+    assert few.total_bytes == standing_bytes + loading_bytes(spec, engine)
     assert many.overhead_bytes == standing_bytes
+
+
+def test_a_prompt_is_held_outside_the_engine_too() -> None:
+    short, long = (
+        memory_parts(make_spec(), 0, RunSettings(Q8_0, Q8_0, context, 32), ENGINE)
+        for context in (4096, 8192)
+    )
+    assert long.overhead_bytes - short.overhead_bytes == 4096 * ENGINE.prompt_token_bytes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
