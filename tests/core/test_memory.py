@@ -123,7 +123,7 @@ def test_what_only_loading_takes_counts_where_cache_and_scratch_do_not_cover_it(
     engine = replace(ENGINE, prompt_token_bytes=0)
     few, many = (
         memory_parts(spec, 0, RunSettings(Q8_0, Q8_0, context, 32), engine)
-        for context in (256, 65536)
+        for context in (256, 2**17)
     )
     standing_bytes = overhead_bytes(spec, engine)
     assert few.total_bytes == standing_bytes + loading_bytes(spec, engine)
