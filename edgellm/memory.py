@@ -141,11 +141,13 @@ def memory_parts(
     cache_bytes, scratch_bytes = kv_cache_bytes(spec, run, engine), compute_bytes(spec, run, engine)
     # The cache and the scratch come after loading, in the place of what it has given back.
     loading_excess = max(loading_bytes(spec, engine) - cache_bytes - scratch_bytes, 0)
+    prompt_bytes = engine.prompt_token_bytes * run.context
+    standing_bytes = cache_bytes + scratch_bytes + overhead_bytes(spec, engine) + prompt_bytes
+    # All of it in steps of the tensors' padding, so that planning can count in those.
+    beside_bytes = engine.padded_tensor_bytes(standing_bytes + loading_excess)
     return MemoryParts(
         weights_bytes=weights_bytes,
         kv_cache_bytes=cache_bytes,
         compute_bytes=scratch_bytes,
-        overhead_bytes=overhead_bytes(spec, engine)
-        + engine.prompt_token_bytes * run.context
-        + loading_excess,
+        overhead_bytes=beside_bytes - cache_bytes - scratch_bytes,
     )
