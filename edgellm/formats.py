@@ -64,9 +64,14 @@ class EngineFacts:
     """What an engine needs besides weights and KV cache, and how it rounds sizes up."""
 
     name: str
-    process_bytes: int  # resident before a model is loaded
+    process_bytes: int  # resident before a model is loaded, and what the engine's code adds
+    reserve_bytes: int  # kept free for what differs between machines
     layer_bytes: int  # bookkeeping of one decoder block
-    vocab_entry_bytes: int  # one token of the vocabulary
+    byte_level_bytes: int  # a byte-level BPE vocabulary, whatever its size
+    byte_level_token_bytes: int  # one of its tokens, with its merge
+    piece_bytes: int  # one token of a sentencepiece vocabulary
+    token_loading_bytes: int  # one token of any vocabulary, until the model is loaded
+    prompt_token_bytes: int  # one token of a prompt: its text and its id, outside the engine
     context_multiple: int  # tokens the KV cache is padded to
     tensor_alignment: int  # bytes each tensor's size is padded to
     ubatches: tuple[int, ...]  # tokens computed at once, largest first

@@ -1,7 +1,8 @@
 """How many bytes a model takes in an engine, part by part, before anything is loaded.
 
 Weights and KV cache are exact. Compute buffers are an upper bound, fitted to and checked against
-the engine's own plan of its buffers (benchmarks/memory/compute_buffers.py); overhead is measured.
+the engine's own plan of its buffers (benchmarks/memory/compute_buffers.py); overhead is measured
+(benchmarks/memory/overhead.py) and holds a reserve, which quant_tables/engines.toml states.
 """
 
 from dataclasses import dataclass
@@ -53,18 +54,33 @@ def kv_cache_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> in
 
 
 def compute_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
-    """Upper bound of the engine's scratch: graph tensors, inputs, logits, the CPU's work rows."""
-    cells = engine.padded_context(run.context)
-    tokens = min(run.ubatch, cells)
+    """Upper bound of the scratch: the engine's buffers, the CPU's work rows, the sampler's list."""
+    # Sampling lists every token with its logit and probability, and orders them.
+    sampling_bytes = 16 * spec.vocab_size
+    return buffer_bytes(spec, run, engine) + _work_bytes(spec, run, engine) + sampling_bytes
+
+
+def buffer_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
+    """Upper bound of the buffers that the engine plans: graph tensors, inputs, logits."""
+    cells, tokens = engine.padded_context(run.context), _ubatch(run, engine)
     graph_bytes = F32_BYTES * tokens * _live_elements(spec)
     mask_bytes = F16_BYTES * tokens * cells
     # Token ids, positions and cache indices, and the padding of every small tensor.
     inputs_bytes = 80 * tokens + 4096
     logits_bytes = 2 * F32_BYTES * spec.vocab_size  # in the graph, and handed to the caller
-    # A matrix product rewrites its input in the weights' own precision, at most two bytes each.
-    work_bytes = 2 * tokens * max(spec.ffn_size, spec.hidden_size, _query_width(spec))
     caches_bytes = sum(_cache_scratch_bytes(spec, fmt, cells) for fmt in (run.key, run.value))
-    return graph_bytes + mask_bytes + inputs_bytes + logits_bytes + work_bytes + caches_bytes
+    return graph_bytes + mask_bytes + inputs_bytes + logits_bytes + caches_bytes
+
+
+def _work_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
+    """A matrix product rewrites its input in the weights' own precision, at most two bytes each."""
+    widest = max(spec.ffn_size, spec.hidden_size, _query_width(spec))
+    return F16_BYTES * _ubatch(run, engine) * widest
+
+
+def _ubatch(run: RunSettings, engine: EngineFacts) -> int:
+    """Tokens computed at once; never more than the cache holds."""
+    return min(run.ubatch, engine.padded_context(run.context))
 
 
 def _query_width(spec: ModelSpec) -> int:
@@ -98,21 +114,40 @@ def _cache_scratch_bytes(spec: ModelSpec, fmt: KVFormat, cells: int) -> int:
 
 
 def overhead_bytes(spec: ModelSpec, engine: EngineFacts) -> int:
-    """Bytes of the process, of the engine's bookkeeping and of the vocabulary."""
+    """Bytes of the process, of the engine's bookkeeping and of the vocabulary, and the reserve."""
     return (
         engine.process_bytes
         + engine.layer_bytes * spec.layers
-        + engine.vocab_entry_bytes * spec.vocab_size
+        + _vocabulary_bytes(spec, engine)
+        + engine.reserve_bytes
     )
+
+
+def _vocabulary_bytes(spec: ModelSpec, engine: EngineFacts) -> int:
+    if spec.sentencepiece:
+        return engine.piece_bytes * spec.vocab_size
+    return engine.byte_level_bytes + engine.byte_level_token_bytes * spec.vocab_size
+
+
+def loading_bytes(spec: ModelSpec, engine: EngineFacts) -> int:
+    """Bytes that only loading takes: the file's own list of tokens, beside the vocabulary."""
+    return engine.token_loading_bytes * spec.vocab_size
 
 
 def memory_parts(
     spec: ModelSpec, weights_bytes: int, run: RunSettings, engine: EngineFacts
 ) -> MemoryParts:
-    """Every part of what a loaded model takes."""
+    """Every part of what a loaded model takes, at the moment when it takes most."""
+    cache_bytes, scratch_bytes = kv_cache_bytes(spec, run, engine), compute_bytes(spec, run, engine)
+    # The cache and the scratch come after loading, in the place of what it has given back.
+    loading_excess = max(loading_bytes(spec, engine) - cache_bytes - scratch_bytes, 0)
+    prompt_bytes = engine.prompt_token_bytes * run.context
+    standing_bytes = cache_bytes + scratch_bytes + overhead_bytes(spec, engine) + prompt_bytes
+    # All of it in steps of the tensors' padding, so that planning can count in those.
+    beside_bytes = engine.padded_tensor_bytes(standing_bytes + loading_excess)
     return MemoryParts(
         weights_bytes=weights_bytes,
-        kv_cache_bytes=kv_cache_bytes(spec, run, engine),
-        compute_bytes=compute_bytes(spec, run, engine),
-        overhead_bytes=overhead_bytes(spec, engine),
+        kv_cache_bytes=cache_bytes,
+        compute_bytes=scratch_bytes,
+        overhead_bytes=beside_bytes - cache_bytes - scratch_bytes,
     )

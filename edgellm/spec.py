@@ -98,6 +98,7 @@ class ModelSpec:
     tied_embeddings: bool
     sliding_window: int | None  # tokens; None when every layer attends to everything
     tensors: tuple[TensorSpec, ...]
+    sentencepiece: bool = False  # the vocabulary is a sentencepiece model, which has no merges
     notices: tuple[str, ...] = ()  # what the checkpoint says that was read another way, and why
 
     @property

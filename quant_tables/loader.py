@@ -116,8 +116,7 @@ def _read_engines(
     for name, table in _parse(path).items():
         place = Place(path, name)
         row = read_row(EngineFacts, table, place, {"name": name})
-        counts = (row.process_bytes, row.layer_bytes, row.vocab_entry_bytes)
-        if min(counts) < 0 or min(row.context_multiple, row.tensor_alignment) < 1:
+        if min(_sizes(row)) < 0 or min(row.context_multiple, row.tensor_alignment) < 1:
             raise place.fault("bytes must not be negative, multiples must be at least 1")
         if not row.ubatches or min(row.ubatches) < 1 or not _falls(row.ubatches):
             raise place.fault("ubatches must be positive, largest first")
@@ -125,6 +124,12 @@ def _read_engines(
             raise place.fault(f"repacks {min(unknown)}, which is no row of weight_formats.toml")
         rows[name] = row
     return MappingProxyType(rows)
+
+
+def _sizes(row: EngineFacts) -> tuple[int, ...]:
+    vocabulary = (row.byte_level_bytes, row.byte_level_token_bytes, row.piece_bytes)
+    process = (row.process_bytes, row.reserve_bytes, row.layer_bytes)
+    return (*process, *vocabulary, row.token_loading_bytes, row.prompt_token_bytes)
 
 
 def _falls(values: tuple[int, ...]) -> bool:

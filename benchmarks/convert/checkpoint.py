@@ -27,13 +27,17 @@ def write_large_checkpoint(folder: Path, total_bytes: int, seed: int = 0) -> int
     Returns the float32 bytes of the largest tensor.
     """
     folder.mkdir(parents=True)
-    for name in ("tokenizer.model", "tokenizer_config.json"):
-        shutil.copyfile(BUNDLED / name, folder / name)
+    copy_bundled_tokenizer(folder)
     config = _config(_layers(total_bytes))
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     shapes = tensor_shapes("llama", config)
-    _write_random(folder / "model.safetensors", shapes, seed)
+    write_random_weights(folder / "model.safetensors", shapes, seed)
     return 4 * max(map(prod, shapes.values()))
+
+
+def copy_bundled_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.model", "tokenizer_config.json"):
+        shutil.copyfile(BUNDLED / name, folder / name)
 
 
 def _config(layers: int) -> Config:
@@ -47,14 +51,20 @@ def _layers(total_bytes: int) -> int:
     return max(1, round((total_bytes // 2 - weights(0)) / (weights(1) - weights(0))))
 
 
-def _write_random(path: Path, shapes: dict[str, tuple[int, ...]], seed: int) -> None:
+def bf16_header(shapes: dict[str, tuple[int, ...]]) -> dict[str, object]:
+    """The header of a safetensors file that holds tensors of these shapes one after another."""
     header: dict[str, object] = {}
     reached = 0
     for name, shape in shapes.items():
         end = reached + 2 * prod(shape)
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [reached, end]}
         reached = end
-    text = json.dumps(header).encode()
+    return header
+
+
+def write_random_weights(path: Path, shapes: dict[str, tuple[int, ...]], seed: int) -> None:
+    """Write bf16 safetensors of these shapes, a few MiB at a time."""
+    text = json.dumps(bf16_header(shapes)).encode()
     generator = np.random.default_rng(seed)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)

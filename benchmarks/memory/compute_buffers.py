@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.memory.dry_run import dry_run, write_hollow_gguf
 from benchmarks.report import write_result
 from edgellm.formats import Tables
-from edgellm.memory import RunSettings, compute_bytes
+from edgellm.memory import RunSettings, buffer_bytes
 from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.quant_tables import load_tables
@@ -51,21 +51,16 @@ def random_run(rng: random.Random, spec: ModelSpec, tables: Tables) -> RunSettin
 
 
 def ratios(shapes: int, seed: int, scratch: Path) -> list[float]:
-    """Formula over engine, without the CPU's work rows, which the engine allocates later."""
+    """Formula over engine, of the buffers that the engine plans before it runs."""
     rng, tables = random.Random(seed), load_tables()
     path, found = scratch / "hollow.gguf", []
     for _ in range(shapes):
         spec = random_spec(rng)
         run = random_run(rng, spec, tables)
         write_hollow_gguf(path, spec, uniform_plan(spec, "f16", Budget(256), tables), tables)
-        predicted = compute_bytes(spec, run, tables.engines["llama.cpp"]) - work_bytes(spec, run)
+        predicted = buffer_bytes(spec, run, tables.engines["llama.cpp"])
         found.append(predicted / dry_run(path, run).compute_bytes)
     return found
-
-
-def work_bytes(spec: ModelSpec, run: RunSettings) -> int:
-    tokens = min(run.ubatch, -(-run.context // 256) * 256)
-    return 2 * tokens * max(spec.ffn_size, spec.hidden_size, spec.heads * spec.head_dim)
 
 
 def main() -> None:

@@ -1,100 +1,177 @@
-"""Compares the predicted memory of whole runs with the peak that `edgellm run` reaches.
+"""Predicted memory, part by part, beside what runs that fill their contexts take (Linux).
 
-    python -m benchmarks.memory.peak
+    python -m benchmarks.memory.peak [--case NAME ...] [--tokens-of-large N]
 
-The prompt of each run fills the context, so that every ubatch is whole and every cell is written.
+Each checkpoint is made up, planned for a budget, converted, and run by `edgellm run` at its context
+and at shorter ones. Most hold zeros, which convert quickly and take the same memory as any weights.
+Takes 2 GB of disk; --case runs and records some of them only. The engine fills the cache with zeros
+when it makes it, so a prompt of two ubatches takes all but a MiB of what a full context does; the
+case "qwen2 90M" is run both ways, and --tokens-of-large makes the prompts of models of a billion
+weights so short, where the machine is busy. "tokens_run" tells.
 """
 
-import json
-import subprocess
+import argparse
+import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from benchmarks.convert.checkpoint import write_large_checkpoint
+from benchmarks.memory.checkpoints import Shape, write_shape
+from benchmarks.memory.watched_run import watched_run
 from benchmarks.report import write_result
+from edgellm.artifact import Artifact
 from edgellm.bundled import bundled_checkpoint
 from edgellm.checkpoint import open_checkpoint
 from edgellm.converters.gguf.convert import convert
 from edgellm.families import read_spec
+from edgellm.formats import Tables
 from edgellm.plan import Budget, Plan
-from edgellm.planner import make_plan
+from edgellm.planner import make_plan, settle_plan
 from edgellm.quant_tables import load_tables
+from edgellm.spec import ModelSpec
 
 _MIB = 2**20
-_PROMPT = "It was a bright cold day, and the clocks of the old town were striking. "
-_PROMPT_TOKENS = 21  # at most, with the bundled tokenizer
-_WATCH = """
-import json, resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdin=sys.stdin, capture_output=True, text=True)
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(json.dumps([done.returncode, peak, done.stdout, done.stderr]))
-"""
+_LARGE = 10**9  # weights
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One checkpoint and the budget it is planned for."""
+    """One checkpoint and what it is planned for."""
 
     name: str
-    folder: Path
-    budget: Budget
+    shape: Shape | None  # None is the bundled model
+    budget_mib: int
+    cache: tuple[str, str]  # formats of K and V
+    contexts: tuple[int, ...]  # the first is planned for, the others are run as well
+    short_tokens: int | None = None  # run the first once more, with so many tokens alone
+
+    def tables(self) -> Tables:
+        """The package's, with this pair of cache formats alone."""
+        return replace(load_tables(), kv_ladder=(self.cache,))
 
 
-def cases(scratch: Path) -> Iterator[Case]:
-    yield Case("bundled, 512 tokens", bundled_checkpoint(), Budget(512, target_bpw=4.5))
-    for size_mib, context, target_bpw in ((450, 1024, 4.0), (600, 2048, 4.5), (1000, 2048, 3.2)):
-        folder = scratch / f"random-{size_mib}"
-        write_large_checkpoint(folder, size_mib * _MIB)
-        budget = Budget(context, target_bpw=target_bpw)
-        yield Case(f"{size_mib} MiB of bf16, {context} tokens", folder, budget)
+# family, layers, hidden, ffn, heads, kv_heads, head_dim, vocab, tied, byte_level, zero
+CASES = (
+    Case("bundled 7M", None, 64, ("q8_0", "q8_0"), (1024, 256)),
+    Case(
+        "qwen2 90M",
+        Shape("qwen2", 4, 512, 1408, 8, 2, 64, 151936, True, True, False),
+        200,
+        ("f16", "f16"),
+        (16384, 2048),
+        1024,
+    ),
+    Case(
+        "llama 200M",
+        Shape("llama", 12, 1024, 2816, 16, 4, 64, 32000, False, False, True),
+        190,
+        ("q8_0", "q4_0"),
+        (4096, 2048),
+    ),
+    Case(
+        "qwen3 231M",
+        Shape("qwen3", 6, 1024, 3072, 8, 4, 128, 151936, True, True, True),
+        300,
+        ("q4_0", "q4_0"),
+        (8192, 2048),
+    ),
+    Case(
+        "llama 1.1B",
+        Shape("llama", 22, 2048, 5632, 32, 4, 64, 32000, False, False, True),
+        672,
+        ("q8_0", "q8_0"),
+        (2048,),
+    ),
+    Case(
+        "qwen2 1.5B",
+        Shape("qwen2", 28, 1536, 8960, 12, 2, 128, 151936, True, True, True),
+        1024,
+        ("q8_0", "q8_0"),
+        (2048,),
+    ),
+)
 
 
-def measure(case: Case, scratch: Path) -> dict[str, object]:
-    """Predicted parts, the measured peak, and their ratio."""
-    checkpoint = open_checkpoint(case.folder)
+def measure(case: Case, scratch: Path, tokens_of_large: int | None) -> Iterator[dict[str, Any]]:
+    """One row for each run."""
+    folder = bundled_checkpoint()
+    if case.shape is not None:
+        folder = scratch / "checkpoint"
+        write_shape(folder, case.shape)
+    checkpoint, tables = open_checkpoint(folder), case.tables()
     spec = read_spec(checkpoint)
-    plan = make_plan(spec, case.budget, load_tables())
-    out = scratch / "artifact"
-    convert(checkpoint, spec, plan, out, tables=load_tables(), overwrite=True)
-    peak_bytes = run_peak(out, plan)
+    budget = Budget(case.contexts[0], memory_bytes=case.budget_mib * _MIB)
+    plan = make_plan(spec, budget, tables)
+    artifact = convert(checkpoint, spec, plan, scratch / "artifact", tables=tables)
+    if case.shape is not None:
+        shutil.rmtree(folder)
+    tokens = tokens_of_large if spec.parameters >= _LARGE else None
+    for context in case.contexts:
+        yield run(case, spec, artifact, context, tokens or context)
+    if case.short_tokens is not None:
+        yield run(case, spec, artifact, case.contexts[0], case.short_tokens)
+    shutil.rmtree(artifact.folder)
+
+
+def run(
+    case: Case, spec: ModelSpec, artifact: Artifact, context: int, tokens: int
+) -> dict[str, Any]:
+    """Predicted and measured parts of one run, and whether it stayed inside the budget."""
+    plan = at_context(spec, artifact.plan, context)
+    found = watched_run(artifact.folder, context, tokens)
+    assert found.tokens > 0.96 * tokens, found
+    predicted_bytes = plan.memory.total_bytes
     return {
         "case": case.name,
+        "parameters": spec.parameters,
+        "context": context,
+        "cache": list(case.cache),
+        "ubatch": plan.ubatch,
+        "formats": dict(Counter(tensor.format for tensor in plan.tensors)),
+        "zero_weights": case.shape is not None and case.shape.zero,
+        "tokens_run": found.tokens,
         "predicted": plan.memory.to_json(),
-        "measured_peak_bytes": peak_bytes,
-        "predicted_over_measured": plan.memory.total_bytes / peak_bytes,
+        "measured": found.to_json(),
+        "measured_over_predicted": found.peak_bytes / predicted_bytes,
+        "budget_bytes": plan.budget_bytes,
+        "left_of_budget_bytes": plan.budget_bytes - found.peak_bytes,
     }
 
 
-def run_peak(artifact: Path, plan: Plan) -> int:
-    """Peak resident bytes of one `edgellm run` whose prompt fills the plan's context."""
-    prompt = _PROMPT * (plan.kv.context // _PROMPT_TOKENS - 1)
-    options = ["--json", "--raw", "--max-tokens", "8"]
-    command = [sys.executable, "-m", "edgellm", "run", str(artifact), *options]
-    answer, peak_bytes = peak_of(command, prompt)
-    assert json.loads(answer)["prompt_tokens"] > 0.85 * plan.kv.context, answer
-    return peak_bytes
+def at_context(spec: ModelSpec, plan: Plan, context: int) -> Plan:
+    """The same plan, sized for a shorter context."""
+    return settle_plan(
+        spec, replace(plan, kv=replace(plan.kv, context=context)), load_tables(), "the plan"
+    )
 
 
-def peak_of(command: list[str], stdin: str) -> tuple[str, int]:
-    """What a command prints, and the peak resident bytes of its process (POSIX)."""
-    watched = [sys.executable, "-c", _WATCH, *command]
-    output = subprocess.run(watched, input=stdin, capture_output=True, text=True, check=True)
-    status, peak, answer, complaint = json.loads(output.stdout)
-    if status:
-        raise RuntimeError(complaint)
-    return answer, int(peak) * (1 if sys.platform == "darwin" else 1024)
+def show(row: dict[str, Any]) -> None:
+    tokens = f"{row['tokens_run']} of {row['context']} tokens"
+    print(f"{row['case']}, {tokens}, {row['formats']}, {row['cache']}")
+    for part, predicted_bytes in row["predicted"].items():
+        measured_bytes = row["measured"][part]
+        print(f"  {part:16}{predicted_bytes / _MIB:9.2f} MiB{measured_bytes / _MIB:9.2f} measured")
+    left_mib = row["left_of_budget_bytes"] / _MIB
+    print(f"  measured / predicted {row['measured_over_predicted']:.3f}; {left_mib:.1f} MiB left")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
+    parser.add_argument("--tokens-of-large", type=int)
+    options = parser.parse_args()
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        for case in cases(scratch):
-            rows.append(measure(case, scratch))
-            print(json.dumps(rows[-1], indent=1))
+    for case in CASES:
+        if options.case is None or case.name in options.case:
+            with tempfile.TemporaryDirectory() as folder:
+                for row in measure(case, Path(folder), options.tokens_of_large):
+                    show(row)
+                    sys.stdout.flush()
+                    rows.append(row)
     write_result("memory_peak", {"runs": rows})
 
 

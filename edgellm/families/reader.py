@@ -1,6 +1,6 @@
 """A checkpoint's config.json and tensors, checked against each other, as a ModelSpec."""
 
-from edgellm.checkpoint import Checkpoint, Fields
+from edgellm.checkpoint import Checkpoint, Fields, TokenizerFiles
 from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError, UnsupportedError
 from edgellm.families.dimensions import read_dimensions
@@ -47,8 +47,14 @@ def read_spec(checkpoint: Checkpoint) -> ModelSpec:
         tied_embeddings=head.output is None,
         sliding_window=read_sliding_window(config, family, dims.layers),
         tensors=match_tensors(checkpoint, family, dims, head),
+        sentencepiece=_uses_sentencepiece(checkpoint.tokenizer),
         notices=(*head.notices, *ignored_buffers(checkpoint)),
     )
+
+
+def _uses_sentencepiece(files: TokenizerFiles) -> bool:
+    """tokenizer.json, which may hold either kind of vocabulary, wins where both are there."""
+    return files.tokenizer_json is None and files.tokenizer_model is not None
 
 
 def _refuse_other_activations(config: Fields) -> None:

@@ -127,8 +127,7 @@ class LlamaCppModel(Closing):
 
     def _prompt_tokens(self, prompt: Prompt) -> list[int]:
         self._context.check_open()
-        text = prompt if isinstance(prompt, str) else self._render(prompt)
-        tokens = self._vocabulary.prompt_tokens(text)
+        tokens = self._vocabulary.prompt_tokens(self._text(prompt))
         if not tokens:
             raise InputError("the prompt is empty; there is nothing to continue")
         if len(tokens) > self.context:
@@ -137,6 +136,14 @@ class LlamaCppModel(Closing):
                 f"shorten it or load with a larger context"
             )
         return tokens
+
+    def _text(self, prompt: Prompt) -> str:
+        if not isinstance(prompt, str):
+            return self._render(prompt)
+        if self._templates is not None:
+            # It would wait, and take its memory, for as long as plain text is answered.
+            self._templates.close()
+        return prompt
 
     def _render(self, messages: Sequence[Message]) -> str:
         if self._loaded.chat_template is None or self._templates is None:

@@ -1,16 +1,21 @@
 """Predicted bytes against llama.cpp's own plan of its buffers."""
 
 import random
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.memory.compute_buffers import random_run, random_spec, ratios
 from benchmarks.memory.dry_run import dry_run, write_hollow_gguf
+from benchmarks.memory.overhead import growth, write_byte_level_gguf
 from edgellm.memory import (
     RunSettings,
     compute_bytes,
     kv_cache_bytes,
+    loading_bytes,
+    memory_parts,
     overhead_bytes,
     resident_bytes,
     tensor_bytes,
@@ -102,5 +107,43 @@ def test_a_tied_embedding_is_kept_twice_where_its_format_is_rearranged(
 
 def test_overhead_grows_with_layers_and_vocabulary() -> None:
     small = overhead_bytes(make_spec(), ENGINE)
+    more_tokens_bytes = overhead_bytes(make_spec(vocab=2000), ENGINE) - small
     assert overhead_bytes(make_spec(layers=12), ENGINE) - small == 10 * ENGINE.layer_bytes
-    assert overhead_bytes(make_spec(vocab=2000), ENGINE) - small == 1000 * ENGINE.vocab_entry_bytes
+    assert more_tokens_bytes == 1000 * ENGINE.byte_level_token_bytes
+
+
+def test_the_reserve_is_a_part_of_its_own_in_the_overhead() -> None:
+    without = replace(ENGINE, reserve_bytes=0)
+    difference = overhead_bytes(make_spec(), ENGINE) - overhead_bytes(make_spec(), without)
+    assert difference == ENGINE.reserve_bytes > 0
+
+
+def test_what_only_loading_takes_counts_where_cache_and_scratch_do_not_cover_it() -> None:
+    spec = make_spec(hidden=64, ffn=64, heads=1, kv_heads=1, vocab=200_000)
+    engine = replace(ENGINE, prompt_token_bytes=0)
+    few, many = (
+        memory_parts(spec, 0, RunSettings(Q8_0, Q8_0, context, 32), engine)
+        for context in (256, 2**17)
+    )
+    standing_bytes = overhead_bytes(spec, engine)
+    assert few.total_bytes == standing_bytes + loading_bytes(spec, engine)
+    assert many.overhead_bytes == standing_bytes
+
+
+def test_a_prompt_is_held_outside_the_engine_too() -> None:
+    short, long = (
+        memory_parts(make_spec(), 0, RunSettings(Q8_0, Q8_0, context, 32), ENGINE)
+        for context in (4096, 8192)
+    )
+    assert long.overhead_bytes - short.overhead_bytes == 4096 * ENGINE.prompt_token_bytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("size", [3000, 20_000])
+def test_a_vocabulary_takes_no_more_than_planned(tmp_path: Path, size: int) -> None:
+    write_byte_level_gguf(tmp_path / "vocabulary.gguf", size)
+    taken = growth(tmp_path / "vocabulary.gguf", "vocabulary")
+    standing_bytes = ENGINE.byte_level_bytes + size * ENGINE.byte_level_token_bytes
+    assert taken.standing_bytes <= standing_bytes
+    assert taken.peak_bytes <= standing_bytes + size * ENGINE.token_loading_bytes
+    assert taken.standing_bytes > standing_bytes / 2

@@ -160,6 +160,16 @@ def test_a_template_without_bos_gets_one_where_the_model_wants_it(load_tiny: Loa
     assert tokens_of(load_tiny(chat_template=template), [Message("user", "hi")])[0] == 1
 
 
+def test_no_template_helper_waits_beside_plain_text(load_tiny: LoadTiny) -> None:
+    model = load_tiny()
+    assert model._templates is not None
+    helper = model._templates._process
+    assert helper is not None
+    answer(model, "hi")
+    assert helper.poll() is not None
+    assert tokens_of(model, [Message("user", "hi")])
+
+
 def test_a_conversation_for_a_model_without_template_is_refused(load_tiny: LoadTiny) -> None:
     model = load_tiny(chat_template=None)
     assert model.chat_template is None
