@@ -51,7 +51,7 @@ class Case:
 
     def tables(self) -> Tables:
         """The package's, with this pair of cache formats alone."""
-        return replace(load_tables(), kv_ladder=(self.cache,))
+        return replace(load_tables(), kv_pairs=(self.cache,))
 
 
 # family, layers, hidden, ffn, heads, kv_heads, head_dim, vocab, tied, byte_level, zero
