@@ -16,7 +16,14 @@ from edgellm.calibration import Calibration
 from edgellm.converters.calibration.engine import Engine
 from edgellm.converters.calibration.keys import content_key
 from edgellm.converters.calibration.moments import F64Array, InputSquares
-from edgellm.converters.calibration.noise import LEVEL, SKIPPED, OutputNoise, Reference
+from edgellm.converters.calibration.noise import (
+    LEVEL,
+    SKIPPED,
+    OutputNoise,
+    Reference,
+    logit_gains,
+)
+from edgellm.converters.calibration.rows import RowLengths
 from edgellm.converters.calibration.sites import Site, find_sites
 from edgellm.converters.calibration.state import State, StateFile
 from edgellm.converters.threads import thread_count
@@ -30,7 +37,11 @@ MIN_WINDOWS = 4  # noise of one site is tried on so many windows at least
 MAX_WINDOWS = 16  # and at most, however uncertain its gain still is
 _RELATIVE_ERROR = 0.1  # standard error of a gain that is good enough
 _SAVED_EVERY = 16  # windows observed between two saves
-_SETTINGS = (version("llama-cpp-python"), WINDOW_TOKENS, MAX_WINDOWS, MIN_WINDOWS, LEVEL, SKIPPED)
+_METHOD = 2  # raised whenever equal arguments would give other results
+_SETTINGS = (
+    *(version("llama-cpp-python"), _METHOD),
+    *(WINDOW_TOKENS, MAX_WINDOWS, MIN_WINDOWS, _RELATIVE_ERROR, LEVEL, SKIPPED),
+)
 
 Windows = Sequence[Sequence[int]]
 
@@ -106,7 +117,8 @@ def _prepare(
     if cache is not None:
         key = content_key(gguf, text, (tokens, *_SETTINGS), progress)
         file = StateFile(cache / f"{key}.npz", sites)
-    return _Job(sites, file, file.read() if file else State(), gguf.stat().st_size, progress)
+    state = file.read() if file else State()
+    return _Job(sites, RowLengths(gguf), file, state, gguf.stat().st_size, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +126,7 @@ class _Job:
     """One calibration: what to look at, what has been found, where to keep it."""
 
     sites: Sequence[Site]
+    lengths: RowLengths
     file: StateFile | None
     state: State
     pass_bytes: int  # weights that one window runs through
@@ -140,18 +153,28 @@ class _Job:
         for index in tried[len(self.state.gains) :]:
             if not self.is_done:
                 self._disturb(engine, windows[index], int(index))
-        trials = len(self.sites) * self._most_trials()
+        trials = len(self._disturbed) * self._most_trials()
         self._report("disturb", trials, trials, "")
+
+    @property
+    def _disturbed(self) -> Sequence[Site]:
+        """All but the head, whose gain the logits alone tell."""
+        return [site for site in self.sites if not site.is_head]
 
     def calibration(self) -> Calibration:
         """What all windows say together; the head of a tied embedding has its own gain."""
-        gains = dict(zip(self.sites, _means(self.state.gains), strict=True))
-        lookups = {site.name for site in self.sites if site.is_lookup}
-        tied = [site for site in self.sites if site.is_head and site.name in lookups]
+        gains = {
+            site.name: gain
+            for site, gain in zip(self._disturbed, _means(self.state.gains), strict=True)
+        }
+        (head,) = (site for site in self.sites if site.is_head)
+        logits = self.state.logit_gains / self.state.windows
+        head_gain, is_tied = float(logits.mean()), head.name in gains
         return replace(
             self.observations(),
-            noise_gain={site.name: gains[site] for site in self.sites if site not in tied},
-            head_gain=gains[tied[0]] if tied else None,
+            noise_gain=gains if is_tied else gains | {head.name: head_gain},
+            head_gain=head_gain if is_tied else None,
+            output_weights={head.name: (logits / (head_gain or 1)).astype(np.float32)},
         )
 
     def observations(self) -> Calibration:
@@ -166,8 +189,8 @@ class _Job:
 
     def _observe(self, engine: Engine, window: Sequence[int]) -> None:
         watcher = InputSquares({s.weight: s.columns for s in self.sites if not s.is_lookup})
-        engine.run(window, watcher)
-        self.state.add_squares(watcher.checked())
+        logits = engine.run(window, watcher)
+        self.state.add_window(watcher.checked(), logit_gains(logits))
         done, total = self.state.windows, self.state.total_windows
         if done == total or done % _SAVED_EVERY == 0:
             self._save()
@@ -176,28 +199,27 @@ class _Job:
     def _disturb(self, engine: Engine, window: Sequence[int], index: int) -> None:
         """Try noise at each site whose gain is still uncertain."""
         reference = Reference.of(engine.run(window, None))
-        gains: F64Array = np.full(len(self.sites), np.nan)
+        gains: F64Array = np.full(len(self._disturbed), np.nan)
         uncertain = self._uncertain_sites()
         for position in uncertain:
-            site = self.sites[position]
-            if site.is_head:
-                gains[position] = reference.head_gain()
-            else:
-                gains[position] = _gain(engine, window, reference, OutputNoise(site, index))
+            site = self._disturbed[position]
+            noise = OutputNoise(site, index, self.lengths.of(site.weight))
+            gains[position] = _gain(engine, window, reference, noise)
             self._report_trial(position, uncertain, site)
         self.state.gains.append(gains)
         self._save()
 
     def _uncertain_sites(self) -> Sequence[int]:
-        """Positions of the sites whose gain needs another window."""
-        tried = np.array(self.state.gains).reshape(-1, len(self.sites))
-        return [i for i in range(len(self.sites)) if not _is_certain(tried[:, i])]
+        """Positions of the disturbed sites whose gain needs another window."""
+        count = len(self._disturbed)
+        tried = np.array(self.state.gains).reshape(-1, count)
+        return [i for i in range(count) if not _is_certain(tried[:, i])]
 
     def _report_trial(self, position: int, uncertain: Sequence[int], site: Site) -> None:
         """Sites whose gain is certain count as tried on every window."""
         windows = self._most_trials()
         left = len(uncertain) * (windows - len(self.state.gains)) - uncertain.index(position) - 1
-        total = len(self.sites) * windows
+        total = len(self._disturbed) * windows
         self._report("disturb", total - left, total, site.name)
 
     def _most_trials(self) -> int:

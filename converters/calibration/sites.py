@@ -19,6 +19,7 @@ class Site:
     name: str  # as the checkpoint calls the matrix
     weight: str  # as llama.cpp does
     operation: str
+    rows: int  # output channels, or entries of a lookup
     columns: int  # input channels
     is_head: bool
 
@@ -51,9 +52,10 @@ def find_sites(gguf: Path, spec: ModelSpec) -> tuple[Site, ...]:
                 tuple(_FAITHFUL_TYPES.values()),
             )
     return tuple(
-        Site(tensor.name, names[tensor.name], operation, tensor.shape[1], is_head)
+        Site(tensor.name, names[tensor.name], operation, rows, columns, is_head)
         for tensor in spec.tensors
         if tensor.is_matrix
+        for rows, columns in [tensor.shape]
         for operation, is_head in _uses(spec, tensor.role)
     )
 

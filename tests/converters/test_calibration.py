@@ -21,7 +21,8 @@ from edgellm.converters.calibration.calibrate import (
 )
 from edgellm.converters.calibration.engine import Engine
 from edgellm.converters.calibration.graph import Node
-from edgellm.converters.calibration.noise import SKIPPED, OutputNoise, Reference
+from edgellm.converters.calibration.noise import SKIPPED, OutputNoise, Reference, logit_gains
+from edgellm.converters.calibration.rows import RowLengths
 from edgellm.converters.calibration.sites import find_sites
 from edgellm.errors import Cancelled, InputError, RuntimeFailure, UnsupportedError, UsageError
 from edgellm.families import read_spec
@@ -102,17 +103,24 @@ def torch_moments(tiny: Tiny) -> dict[str, NDArray[np.float64]]:
 
 
 def torch_gain(tiny: Tiny, window: Sequence[int], name: str, trials: int) -> float:
-    """Divergence over noise power by Monte Carlo, noise as a rounded weight makes it."""
+    """Divergence over noise power by Monte Carlo, noise as a rounded weight makes it.
+
+    The power of a lookup's noise is that of the table's mean row, whichever rows the window has.
+    """
     module = tiny.torch.get_submodule(name.removesuffix(".weight"))
+    shape = tiny.torch.get_parameter(name).shape
+    lengths = tiny.torch.get_parameter(name).detach().norm(dim=1)
     powers: list[float] = []
 
     def disturb(module: object, inputs: tuple[torch.Tensor], outputs: torch.Tensor) -> torch.Tensor:
+        matrix = 0.02 * torch.randn(shape) * lengths[:, None]
+        matrix /= matrix.shape[1] ** 0.5
         if isinstance(module, torch.nn.Embedding):
-            noise = torch.randn_like(outputs) * outputs.norm(dim=-1, keepdim=True)
+            noise = matrix[inputs[0]]
+            powers.append(float(matrix.square().sum(-1).mean()))
         else:
-            noise = inputs[0] @ torch.randn(inputs[0].shape[-1], outputs.shape[-1])
-        noise *= 0.02 * outputs.square().mean().sqrt() / noise.square().mean().sqrt()
-        powers.append(float(noise.square().sum(-1).mean()))
+            noise = inputs[0] @ matrix.T
+            powers.append(float(noise.square().sum(-1).mean()))
         return outputs + noise
 
     clean = torch.log_softmax(tiny.logits(window)[SKIPPED:], -1)
@@ -143,21 +151,48 @@ def test_gains_are_those_of_a_monte_carlo_in_torch(tiny: Tiny, tensor: str) -> N
     with Engine(tiny.gguf, WINDOW_TOKENS, 1) as engine:
         reference = Reference.of(engine.run(window, None))
         gains = []
+        lengths = RowLengths(tiny.gguf).of(site.weight)
         for trial in range(24):
-            noise = OutputNoise(site, trial)
+            noise = OutputNoise(site, trial, lengths)
             gains.append(reference.divergence(engine.run(window, noise)) / noise.power)
     assert np.mean(gains) == pytest.approx(torch_gain(tiny, window, name, trials=24), rel=0.15)
 
 
-def test_the_gain_of_the_head_is_that_of_noise_on_the_logits(tiny: Tiny) -> None:
+def test_gains_of_the_logits_are_those_of_noise_on_them(tiny: Tiny) -> None:
     logits = tiny.logits(tiny.windows()[0])
     clean = torch.log_softmax(logits, -1)[SKIPPED:]
     torch.manual_seed(3)
-    noise = 0.03 * torch.randn_like(logits)
-    noisy = torch.log_softmax(logits + noise, -1)[SKIPPED:]
-    measured = float((clean.exp() * (clean - noisy)).sum(-1).mean() / noise.square().sum(-1).mean())
-    reference = Reference.of(logits.numpy().astype(np.float32))
-    assert reference.head_gain() == pytest.approx(measured, rel=0.05)
+    deviations = 0.05 * torch.rand(logits.shape[1], dtype=torch.float64).square()
+    noisy = [
+        torch.log_softmax(logits + deviations * torch.randn_like(logits), -1)[SKIPPED:]
+        for _ in range(4)
+    ]
+    measured = np.mean([float((clean.exp() * (clean - o)).sum(-1).mean()) for o in noisy])
+    gains = logit_gains(logits.numpy().astype(np.float32))
+    assert gains @ deviations.square().numpy() == pytest.approx(measured, rel=0.03)
+
+
+def test_the_head_is_weighed_by_what_the_text_may_go_on_with(
+    tiny: Tiny, found: Calibration
+) -> None:
+    p = torch.stack([tiny.logits(w)[SKIPPED:].softmax(-1) for w in tiny.windows()])
+    expected = (p * (1 - p)).mean(dim=(0, 1)).numpy() / 2
+    (name, weights), *others = found.output_weights.items()
+    gain = found.head_gain if tiny.spec.tied_embeddings else found.noise_gain[name]
+    assert not others
+    assert gain == pytest.approx(expected.mean(), rel=1e-4)
+    np.testing.assert_allclose(weights, expected / expected.mean(), rtol=5e-3)
+
+
+@pytest.mark.parametrize("stored", ["f32", "f16", "q8_0"])
+def test_rows_are_as_long_as_the_checkpoint_has_them(
+    tied: Tiny, tmp_path: Path, stored: str
+) -> None:
+    gguf = convert_folder(tied.folder, tmp_path / "file", stored).gguf
+    name = "model.embed_tokens.weight"
+    expected = tied.torch.get_parameter(name).detach().double().norm(dim=1).numpy()
+    lengths = RowLengths(gguf).of("token_embd.weight")
+    np.testing.assert_allclose(lengths, expected, rtol=0.01 if stored == "q8_0" else 1e-3)
 
 
 def test_every_matrix_has_a_gain_and_a_tied_head_its_own(tiny: Tiny, found: Calibration) -> None:
@@ -183,9 +218,15 @@ def cancel_in(phase: str, at: int) -> Callable[[Progress], None]:
 
 
 def assert_equal(one: Calibration, other: Calibration) -> None:
-    assert replace(one, input_moments={}) == replace(other, input_moments={})
-    for name, moments in one.input_moments.items():
-        np.testing.assert_array_equal(other.input_moments[name], moments)
+    scalars = [replace(c, input_moments={}, output_weights={}) for c in (one, other)]
+    assert scalars[0] == scalars[1]
+    for mine, theirs in (
+        (one.input_moments, other.input_moments),
+        (one.output_weights, other.output_weights),
+    ):
+        assert mine.keys() == theirs.keys()
+        for name, values in mine.items():
+            np.testing.assert_array_equal(theirs[name], values)
 
 
 def test_an_interrupted_calibration_goes_on(tied: Tiny, once: Calibration, tmp_path: Path) -> None:
@@ -210,7 +251,7 @@ def test_observing_alone_disturbs_nothing_and_a_calibration_goes_on_from_it(
         threads=1,
         progress=lambda p: phases.append(p.phase),
     )
-    assert_equal(seen, replace(once, noise_gain={}, head_gain=None))
+    assert_equal(seen, replace(once, noise_gain={}, head_gain=None, output_weights={}))
     assert "disturb" not in phases
     phases.clear()
     assert_equal(tied.calibrate(cache=tmp_path, progress=lambda p: phases.append(p.phase)), once)
