@@ -9,7 +9,7 @@ import typer
 
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import note, print_json, terminal_progress
-from edgellm.apps.cli.planning import PlanningOptions
+from edgellm.apps.cli.planning import PlanningOptions, chosen_mode
 from edgellm.apps.cli.settings import home
 from edgellm.errors import UsageError
 from edgellm.units import format_bytes
@@ -38,7 +38,7 @@ def command(
     format: cli.Format = None,
     min_speed: cli.MinSpeed = None,
     prefer: cli.Prefer = None,
-    sensitivity: cli.SensitivityMode = "static",
+    sensitivity: cli.SensitivityMode = None,
     calibration: cli.CalibrationText = None,
     imatrix: cli.Imatrix = None,
     threads: cli.Threads = None,
@@ -65,7 +65,9 @@ def command(
         raise UsageError(f"--plan already decides; drop --{typed[0].replace('_', '-')}")
     if output is not None and output.suffix == ".gguf":
         raise UsageError(f"OUT is a folder that will hold model.gguf; try -o {output.stem}")
-    request = Request(options, sensitivity, calibration, plan, threads, imatrix)
+    is_typed = bool(cli.typed(context_of_call, ["sensitivity"]))
+    mode = chosen_mode(sensitivity, options, calibration, is_typed=is_typed)
+    request = Request(options, mode, calibration, plan, threads, imatrix)
     request.check()
     checkpoint = open_reference(ckpt, offline=offline)
     spec, tables, store = read_spec(checkpoint), load_tables(), Store(home())

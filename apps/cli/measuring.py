@@ -171,6 +171,10 @@ def reference_gguf(subject: Subject) -> Path:
     digest = options_digest(checkpoint, PlanningOptions(format="f16"))
     folder = subject.cache / "reference" / digest
     if not (folder / MANIFEST).is_file():
+        note(
+            f"measuring {checkpoint.name}, once for all plans; it can be interrupted and goes on. "
+            "--sensitivity static plans at once, from a table"
+        )
         plan = uniform_plan(spec, "f16", Budget(default_context(spec)), tables)
         converter_for("gguf")(
             checkpoint,

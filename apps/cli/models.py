@@ -11,12 +11,15 @@ import typer
 
 from edgellm.apps.cli.child import edgellm_command
 from edgellm.apps.cli.output import note, terminal_progress
-from edgellm.apps.cli.planning import PlanningOptions, free_memory_budget
+from edgellm.apps.cli.planning import DEFAULT_MODE, PlanningOptions, free_memory_budget
 from edgellm.artifact import MANIFEST, Artifact, open_artifact
 from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
 from edgellm.checkpoint import Checkpoint, open_checkpoint
 from edgellm.files import FileStamp
 from edgellm.store import Store
+
+# A checkpoint of this size is measured in a minute or two; a larger one only where it is asked for.
+MEASURED_AT_ONCE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,9 @@ def converted(
     for each run would convert anew whenever another program starts. A conversion is a process of
     its own: what it needs must not count against the memory of the answer.
     """
-    name = store_name(f"{checkpoint.name}-{options_digest(checkpoint, options)}")
+    mode = first_use_mode(checkpoint, options)
+    digest = options_digest(checkpoint, options, mode)
+    name = store_name(f"{checkpoint.name}-{digest}")
     if store.has(name):
         stored = store.open(name)
         if options.memory or stored.plan.memory.total_bytes <= free_memory_budget():
@@ -96,8 +101,9 @@ def converted(
     note(f"converting {checkpoint.name} for its first run; kept as {name}")
     out = ["-o", str(store.path(name)), "--overwrite"]
     more = [] if threads is None else ["--threads", str(threads)]
+    judged = [] if mode is None else ["--sensitivity", mode]
     command = edgellm_command(
-        "convert", str(checkpoint.folder), *out, *options.flags, *more, "--json"
+        "convert", str(checkpoint.folder), *out, *options.flags, *judged, *more, "--json"
     )
     code = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
     if code:
@@ -105,10 +111,31 @@ def converted(
     return store.open(name)
 
 
-def options_digest(checkpoint: Checkpoint, options: PlanningOptions) -> str:
-    """Eight characters that change when the checkpoint's files or the options do."""
+def first_use_mode(checkpoint: Checkpoint, options: PlanningOptions) -> str | None:
+    """How a conversion on first use is judged: somebody waits for an answer meanwhile.
+
+    None where a setting or --format has decided.
+    """
+    from edgellm.apps.cli.settings import setting_value
+
+    if options.format is not None or setting_value("sensitivity") is not None:
+        return None
+    if sum(path.stat().st_size for path in checkpoint.files) <= MEASURED_AT_ONCE_BYTES:
+        return DEFAULT_MODE
+    note(
+        f"planned from a table, because measuring {checkpoint.name} takes long; for a better model "
+        f"of the same size: edgellm convert {checkpoint.name}"
+    )
+    return "static"
+
+
+def options_digest(
+    checkpoint: Checkpoint, options: PlanningOptions, mode: str | None = None
+) -> str:
+    """Eight characters that change when the checkpoint's files, the options or the mode do."""
     stamps = [(path.name, asdict(FileStamp.of(path))) for path in checkpoint.files]
-    identity = json.dumps([stamps, options.given], sort_keys=True)
+    judged = {} if mode is None else {"sensitivity": mode}
+    identity = json.dumps([stamps, options.given | judged], sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()[:8]
 
 

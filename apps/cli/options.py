@@ -66,13 +66,14 @@ Format = Annotated[
     ),
 ]
 SensitivityMode = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--sensitivity",
         metavar="MODE",
-        help="How tensors are judged: static (a table, at once); noise (measured on this model; "
-        "minutes the first time, kept after that); fisher or, to compare with, llm-mq (by "
-        "gradients, which need PyTorch).",
+        envvar="EDGELLM_SENSITIVITY",
+        help="How tensors are judged: noise (the default: measured on this model once, minutes for "
+        "small ones and hours for billions of weights), static (a table, at once), fisher or "
+        "llm-mq (by gradients; need the extra edgellm[fisher]).",
     ),
 ]
 CalibrationText = Annotated[

@@ -1,13 +1,16 @@
 """`edgellm plan`: the best plan that fits, or what is missing."""
 
+import typer
+
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import note, print_json
-from edgellm.apps.cli.planning import PlanningOptions
+from edgellm.apps.cli.planning import PlanningOptions, chosen_mode
 from edgellm.apps.cli.settings import home
 from edgellm.errors import BudgetError
 
 
 def command(
+    context_of_call: typer.Context,
     ckpt: cli.CheckpointArgument,
     memory: cli.Memory = None,
     context: cli.Context = None,
@@ -16,7 +19,7 @@ def command(
     format: cli.Format = None,
     min_speed: cli.MinSpeed = None,
     prefer: cli.Prefer = None,
-    sensitivity: cli.SensitivityMode = "static",
+    sensitivity: cli.SensitivityMode = None,
     calibration: cli.CalibrationText = None,
     imatrix: cli.Imatrix = None,
     save_imatrix: cli.SaveImatrix = None,
@@ -41,9 +44,10 @@ def command(
     options = PlanningOptions(
         memory, context, weights_memory, target_bpw, format, min_speed, prefer
     )
+    is_typed = bool(cli.typed(context_of_call, ["sensitivity"]))
     request = Request(
         options,
-        sensitivity,
+        chosen_mode(sensitivity, options, calibration, is_typed=is_typed),
         calibration,
         threads=threads,
         imatrix=imatrix,

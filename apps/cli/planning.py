@@ -26,6 +26,7 @@ MODES: Mapping[str, str | None] = MappingProxyType(
         "llm-mq": "edgellm.apps.cli.gradients:measure_slopes",
     }
 )
+DEFAULT_MODE = "noise"
 MAX_PLAN_BYTES = 32 << 20
 RESERVE_SHARE = 0.10  # of all memory, left to the rest of the machine
 RESERVE_FLOOR_BYTES = 512 * 2**20
@@ -121,6 +122,18 @@ def read_preference(name: str | None) -> "Preference":
         if name in (preference, None):
             return preference
     raise UsageError(f"--prefer {name!r} is unknown; preferences: {', '.join(PREFERENCES)}")
+
+
+def chosen_mode(
+    mode: str | None, options: PlanningOptions, calibration: Path | None, *, is_typed: bool
+) -> str:
+    """The mode meant: what was typed, or a setting unless other options rule it out."""
+    if mode is not None and is_typed:
+        return mode
+    if options.format is not None:
+        return "static"
+    measures = MODES.get(mode or DEFAULT_MODE, "") is not None
+    return mode if mode is not None and (measures or calibration is None) else DEFAULT_MODE
 
 
 def check_mode(mode: str, calibration: Path | None, format: str | None = None) -> bool:

@@ -29,6 +29,7 @@ class Setting:
 SETTINGS = (
     Setting("memory", str, PLANNING_VERBS, "what is free now, less a reserve"),
     Setting("context", int, PLANNING_VERBS, "4096, or less where the model has less"),
+    Setting("sensitivity", str, ("plan", "convert"), "noise; static for large models in run"),
     Setting("threads", int, ("convert", "run", "eval"), "one per physical core"),
     Setting("offline", bool, FETCHING_VERBS, "false"),
 )
@@ -74,6 +75,12 @@ def read_config() -> dict[str, Any]:
         if type(value) is not known[name]:
             raise FormatError(path, f"{name} is {value!r}; expected {known[name].__name__}")
     return values
+
+
+def setting_value(name: str) -> Any:
+    """What a variable or config.toml sets; None where neither does. Raises FormatError."""
+    (setting,) = (setting for setting in SETTINGS if setting.name == name)
+    return os.environ.get(setting.variable) or read_config().get(name)
 
 
 def option_defaults() -> dict[str, dict[str, Any]]:

@@ -32,6 +32,8 @@ Cli = Callable[..., Ran]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("EDGELLM_HOME", str(folder))
+    # Measuring takes seconds even for the smallest model; tests that are about it ask for it.
+    monkeypatch.setenv("EDGELLM_SENSITIVITY", "static")
     for name in ("MEMORY", "CONTEXT", "THREADS", "OFFLINE"):
         monkeypatch.delenv(f"EDGELLM_{name}", raising=False)
     return folder
