@@ -14,18 +14,21 @@ QUESTION = "Where did you find the old letter?"
 MEMORY = "58MiB"
 CONTEXT = 1024  # tokens
 SEED = "2"
+MODE = "static"  # the budget leaves six bits a weight, where measuring changes little
 
 
 def command(
     question: Annotated[str, typer.Argument(metavar="[QUESTION]")] = QUESTION,
     memory: cli.Memory = MEMORY,
     context: cli.Context = CONTEXT,
+    sensitivity: cli.SensitivityMode = MODE,
     json: cli.Json = False,
 ) -> None:
     """Convert the bundled model under a budget and answer with it; needs no network."""
     from edgellm.bundled import BUNDLED_NAME
 
     budget = ["--memory", str(memory), "--context", str(context)]
+    budget += ["--sensitivity", str(sensitivity)]
     steps = (
         ["inspect", BUNDLED_NAME],
         ["plan", BUNDLED_NAME, *budget],

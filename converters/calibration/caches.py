@@ -35,7 +35,7 @@ Names = tuple[str, str]
 
 LONGEST_TOKENS = 8192  # a pass over more takes too long where only a processor runs it
 SHORTEST_TOKENS = 64
-TEXT_TOKENS = 2048  # shorter windows are several, so that more than one passage has a say
+TEXT_TOKENS = 1024  # shorter windows are several, so that more than one passage has a say
 POSITIONS = 512  # predictions compared at most
 REFERENCE_BYTES = 128 << 20
 # How much cheaper another pair must look before one is not measured: the costs of K and V alone add
