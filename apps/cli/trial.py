@@ -56,7 +56,7 @@ class Contest:
         return replace(rival if trial.static_won else plan, trial=trial)
 
     def rival(self, plan: Plan, budget: Budget) -> Plan | None:
-        """The static plan of no more bytes than a plan; None when its pace allows none."""
+        """The static plan of no more bytes and the same caches; None when its pace allows none."""
         hurried = budget.min_tokens_per_s is not None or budget.preference != "quality"
         pace = (plan.predicted_tokens_per_s or 0.0) * _SAME_PACE if hurried else None
         same = replace(
@@ -66,9 +66,13 @@ class Contest:
             min_tokens_per_s=pace,
             preference="quality",
         )
-        static = StaticSensitivity(self.spec, self.tables, has_imatrix=True)
+        judge, pair = self.measured.sensitivity, (plan.kv.key_format, plan.kv.value_format)
+        static = StaticSensitivity(
+            self.spec, self.tables, has_imatrix=True, measured_caches=judge.caches
+        )
+        same_caches = replace(self.tables, kv_pairs=(pair,))
         try:
-            found = make_plan(self.spec, same, self.tables, sensitivity=static, speed=self.speed)
+            found = make_plan(self.spec, same, same_caches, sensitivity=static, speed=self.speed)
         except BudgetError:
             return None
         return settle_plan(
@@ -76,7 +80,7 @@ class Contest:
             replace(plan, tensors=found.tensors),
             self.tables,
             "the static plan",
-            sensitivity=self.measured.sensitivity,
+            sensitivity=judge,
             speed=self.speed,
         )
 

@@ -16,6 +16,7 @@ class StaticSensitivity:
     tables: Tables
 
     has_imatrix: bool = False
+    measured_caches: Caches | None = None  # judges K and V where they were measured
 
     name: ClassVar[str] = "static"
 
@@ -28,7 +29,7 @@ class StaticSensitivity:
 
     @property
     def caches(self) -> Caches:
-        return StaticCaches(self.spec, self.tables)
+        return self.measured_caches or StaticCaches(self.spec, self.tables)
 
     def _depth_weight(self, layer: int | None) -> float:
         if layer == 0:

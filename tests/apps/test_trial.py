@@ -17,6 +17,7 @@ from edgellm.sensitivity import StaticSensitivity
 from edgellm.spec import Role, TensorSpec
 from edgellm.store import Store
 from tests.support.checkpoints import write_checkpoint
+from tests.support.speeds import BYTES_TAKE_TIME
 
 TABLES = load_tables()
 BUDGET = Budget(256, target_bpw=5.0)
@@ -93,3 +94,15 @@ def test_the_same_plans_are_tried_once(contest: Contest, monkeypatch: pytest.Mon
     monkeypatch.delattr(trial, "try_files")
     assert contest.better(plan, BUDGET) == first
     assert not [path for path in (contest.store.cache / "trials").iterdir() if path.is_dir()]
+
+
+def test_a_rival_keeps_the_pace_of_a_hurried_plan(contest: Contest) -> None:
+    hurried = replace(BUDGET, preference="speed")
+    timed = replace(contest, speed=BYTES_TAKE_TIME)
+    judge = contest.measured.sensitivity
+    plan = make_plan(contest.spec, hurried, TABLES, sensitivity=judge, speed=BYTES_TAKE_TIME)
+    rival = timed.rival(plan, hurried)
+    assert rival is not None
+    assert plan.predicted_tokens_per_s is not None
+    assert rival.predicted_tokens_per_s is not None
+    assert rival.predicted_tokens_per_s >= 0.999 * plan.predicted_tokens_per_s

@@ -17,26 +17,14 @@ from edgellm.planner.fitting import offered_pairs
 from edgellm.quant_tables import load_tables
 from edgellm.sensitivity import MeasuredCaches, StaticCaches, StaticSensitivity
 from edgellm.spec import ModelSpec
-from edgellm.speed import DecodeShape, DecodeSpeed
 from tests.support.specs import make_spec
+from tests.support.speeds import BYTES_TAKE_TIME
 
 TABLES = load_tables()
 ENGINE = TABLES.engines["llama.cpp"]
 MACHINE = "x86_64"
 SMALL = make_spec(
     layers=4, hidden=512, ffn=1536, heads=8, kv_heads=2, head_dim=64, vocab=4096, tied=False
-)
-
-
-# A machine that reads a byte a nanosecond, and a tenth of that for each cached token.
-BYTES_TAKE_TIME = DecodeSpeed(
-    threads=1,
-    shape=DecodeShape.of(SMALL),
-    weight_seconds={name: fmt.bits_per_weight / 8e9 for name, fmt in TABLES.weight_formats.items()},
-    attention_seconds={key: dict.fromkeys(TABLES.kv_formats, 1e-10) for key in TABLES.kv_formats},
-    layer_seconds=0.0,
-    token_seconds=0.0,
-    spread=0.0,
 )
 
 
