@@ -1,6 +1,6 @@
 """From a checkpoint and what the user asked for to a plan, measured where that was asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgellm.apps.cli.planning import (
@@ -15,9 +15,9 @@ from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint
 from edgellm.errors import UsageError
 from edgellm.formats import Tables
-from edgellm.plan import Plan
+from edgellm.plan import Budget, Plan
 from edgellm.planner import make_plan, uniform_plan
-from edgellm.sensitivity import Sensitivity, StaticSensitivity
+from edgellm.sensitivity import Sensitivity, StaticCaches, StaticSensitivity
 from edgellm.spec import ModelSpec
 from edgellm.speed import DecodeSpeed
 from edgellm.store import Store
@@ -61,7 +61,10 @@ def decide(
     judge: Sensitivity
     calibration: Calibration | None
     measured = None
+    budget = read_budget(options, spec) if saved is None else None
     if check_mode(mode, request.text, options.format):
+        if budget is not None:
+            check_fit(budget, spec, tables)
         from edgellm.apps.cli.measuring import measure
 
         context = options.context if saved is None else saved.kv.context
@@ -85,7 +88,7 @@ def decide(
         judge, calibration = table_judge(request, spec, tables)
     if saved is not None and request.file is not None:
         return Decision(settled(saved, request.file, spec, tables, judge), calibration, judge)
-    budget = read_budget(options, spec)
+    assert budget is not None
     speed = decode_speed(request, spec, store) if measured or options.needs_speed else None
     if options.format is not None:
         plan = uniform_plan(spec, options.format, budget, tables, speed=speed)
@@ -97,6 +100,14 @@ def decide(
         contest = Contest(checkpoint, spec, tables, measured, store, request.threads, speed)
         plan = contest.better(plan, budget)
     return Decision(plan, calibration, judge)
+
+
+def check_fit(budget: Budget, spec: ModelSpec, tables: Tables) -> None:
+    """Raise BudgetError before anything is measured, where no plan at all can fit."""
+    anything = StaticCaches(spec, tables, least_bits=0)
+    judge = StaticSensitivity(spec, tables, has_imatrix=True, measured_caches=anything)
+    unhurried = replace(budget, min_tokens_per_s=None, preference="quality")
+    make_plan(spec, unhurried, tables, sensitivity=judge)
 
 
 def table_judge(

@@ -30,6 +30,7 @@ class StaticCaches:
 
     spec: ModelSpec
     tables: Tables
+    least_bits: float = _LEAST_PRICED_BITS  # of formats whose cost can be relied on
 
     def cost(self, key: KVFormat, value: KVFormat) -> float:
         priors = self.tables.priors
@@ -38,7 +39,7 @@ class StaticCaches:
         return self.spec.layers * (key_cost + value_cost)
 
     def can_price(self, key: KVFormat, value: KVFormat) -> bool:
-        return min(key.bits_per_element, value.bits_per_element) >= _LEAST_PRICED_BITS
+        return min(key.bits_per_element, value.bits_per_element) >= self.least_bits
 
     def _error_power(self, fmt: KVFormat) -> float:
         return self.tables.weight_formats[fmt.name].relative_rmse ** 2

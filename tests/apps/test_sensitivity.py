@@ -71,7 +71,10 @@ def test_gradients_without_torch_are_refused_before_anything_is_done(
     ("words", "complaint"),
     [
         (("--sensitivity", "magic"), "modes: static, noise, fisher, llm-mq"),
-        (("--calibration", "text.txt"), "--calibration is for --sensitivity noise, fisher"),
+        (
+            ("--sensitivity", "static", "--calibration", "text.txt"),
+            "--calibration is for --sensitivity noise, fisher",
+        ),
         (("--format", "q4_K", "--sensitivity", "noise"), "drop --sensitivity"),
     ],
 )
@@ -91,3 +94,14 @@ def test_a_calibration_text_that_is_too_short_is_refused(
     refused = cli("plan", checkpoint, *OPTIONS, "--sensitivity", "noise", "--calibration", text)
     assert refused.code == 3
     assert refused.err.count("edgellm: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(("--memory", "20MiB"), 1), (("--min-speed", "-3"), 2)]
+)
+def test_what_cannot_be_planned_is_refused_before_anything_is_measured(
+    words: tuple[str, ...], code: int, cli: Cli, checkpoint: Path, home: Path
+) -> None:
+    refused = cli("plan", checkpoint, "--sensitivity", "noise", "--context", "256", *words)
+    assert refused.code == code
+    assert not (home / "cache" / "reference").exists()
