@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from edgellm.runtimes.llama_cpp.bindings import llama
 
-SEQUENCES = 32
-_SEED = 2026
+SEQUENCES = 128
+LENGTH = 256  # tokens of each sequence: a window of the calibration
 
 
 class _Writer:
     """One model and a context that holds every sequence."""
 
-    def __init__(self, gguf: Path, length: int, opened: ExitStack) -> None:
+    def __init__(self, gguf: Path, opened: ExitStack) -> None:
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         params.n_gpu_layers = 0
         self._model = llama.llama_model_load_from_file(os.fsencode(gguf), params)
         opened.callback(llama.llama_model_free, self._model)
         options = llama.llama_context_default_params()
-        options.n_ctx = SEQUENCES * length
+        options.n_ctx = SEQUENCES * LENGTH
         options.n_seq_max = options.n_batch = options.n_ubatch = SEQUENCES
         options.n_threads = options.n_threads_batch = 1
         self._context = llama.llama_init_from_model(self._model, options)
@@ -57,14 +57,14 @@ class _Writer:
         return found.raw[:written].decode("utf-8", "replace")
 
 
-def draw_text(gguf: Path, tokens: int) -> str:
-    """About `tokens` tokens; the same every time."""
-    length, random = tokens // SEQUENCES, np.random.default_rng(_SEED)
+def draw_texts(gguf: Path, seed: int) -> list[str]:
+    """SEQUENCES texts of LENGTH tokens; the same for the same seed."""
+    random = np.random.default_rng(seed)
     with ExitStack() as opened:
-        writer = _Writer(gguf, length, opened)
+        writer = _Writer(gguf, opened)
         drawn = [np.full(SEQUENCES, writer.first_token())]
-        for position in range(length - 1):
+        for position in range(LENGTH - 1):
             logits = writer.step(drawn[-1], position)
             # The largest of logits with Gumbel noise is a draw from their softmax.
             drawn.append((logits + random.gumbel(size=logits.shape)).argmax(axis=1))
-        return "\n\n".join(writer.text(row.tolist()) for row in np.stack(drawn, axis=1))
+        return [writer.text(row.tolist()) for row in np.stack(drawn, axis=1)]
