@@ -8,6 +8,7 @@ from edgellm.apps.cli.measuring import (
     caches_of,
     errors_of,
     reference_gguf,
+    text_of,
 )
 from edgellm.calibration import Calibration
 from edgellm.converters.calibration.calibrate import observe, read_windows
@@ -25,18 +26,19 @@ def measure_fisher(subject: Subject) -> Measurement:
 
     checkpoint, spec, tables = subject.checkpoint, subject.spec, subject.tables
     gguf = reference_gguf(subject)
+    text = text_of(subject, gguf)
     calibration = fisher_calibration(
         checkpoint,
         spec,
-        _observed(subject, gguf),
-        read_windows(gguf, subject.text, GRADIENT_WINDOWS),
+        _observed(subject, gguf, text),
+        read_windows(gguf, text, GRADIENT_WINDOWS),
         cache=subject.cache / "gradients",
         threads=thread_count(subject.threads),
         progress=subject.progress,
     )
     caches, errors = caches_of(subject, gguf), errors_of(subject, calibration)
     judge = FisherSensitivity(spec, tables, calibration, errors, caches)
-    return Measurement(calibration, judge, gguf, subject.text)
+    return Measurement(calibration, judge, gguf, text)
 
 
 def measure_slopes(subject: Subject) -> Measurement:
@@ -46,11 +48,12 @@ def measure_slopes(subject: Subject) -> Measurement:
 
     checkpoint, spec, tables = subject.checkpoint, subject.spec, subject.tables
     gguf = reference_gguf(subject)
-    calibration = _observed(subject, gguf)
+    text = text_of(subject, gguf)
+    calibration = _observed(subject, gguf, text)
     gradients = weight_gradients(
         checkpoint,
         spec,
-        read_windows(gguf, subject.text, GRADIENT_WINDOWS),
+        read_windows(gguf, text, GRADIENT_WINDOWS),
         {tensor.name: sampled_rows(tensor) for tensor in spec.tensors if tensor.is_matrix},
         cache=subject.cache / "gradients",
         threads=thread_count(subject.threads),
@@ -58,16 +61,16 @@ def measure_slopes(subject: Subject) -> Measurement:
     )
     caches, errors = caches_of(subject, gguf), errors_of(subject, calibration, gradients)
     judge = LlmMqSensitivity(spec, tables, errors, caches)
-    return Measurement(calibration, judge, gguf, subject.text)
+    return Measurement(calibration, judge, gguf, text)
 
 
-def _observed(subject: Subject, gguf: Path) -> Calibration:
+def _observed(subject: Subject, gguf: Path, text: str) -> Calibration:
     """What every matrix sees; nothing is disturbed."""
     return subject.guided(
         observe(
             gguf,
             subject.spec,
-            subject.text,
+            text,
             cache=subject.cache / "calibration",
             threads=subject.engine_threads(gguf),
             progress=subject.progress,

@@ -18,6 +18,7 @@ from edgellm.checkpoint import Checkpoint
 from edgellm.converters import converter_for
 from edgellm.converters.calibration.caches import LONGEST_TOKENS, measure_caches
 from edgellm.converters.calibration.calibrate import calibrate
+from edgellm.converters.calibration.drawn import draw_text
 from edgellm.converters.calibration.imatrix import Imatrix, with_imatrix
 from edgellm.converters.rounding.error_table import measure_errors
 from edgellm.converters.threads import thread_count
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+LEAST_DRAWN_BYTES = 8192  # of text that is worth calibrating on
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -45,7 +48,7 @@ class Subject:
     spec: ModelSpec
     tables: Tables
     cache: Path
-    text: str
+    own_text: str | None  # to run; None for what is chosen here
     context: int  # tokens planned for
     imatrix: Imatrix | None  # its input moments replace the measured ones
     threads: int | None
@@ -86,13 +89,14 @@ def measure(
 ) -> Measurement:
     """Measure the model as a mode of MODES asks for; findings are kept in the store's cache.
 
-    context: tokens planned for. text_file: what to calibrate on; the text that ships with the
-    package when None. imatrix_file: its input moments replace the measured ones.
+    context: tokens planned for. text_file: what to calibrate on; when None, what the model writes
+    itself, and for caches the text that ships with the package. imatrix_file: its input moments
+    replace the measured ones.
     Raises InputError, RuntimeFailure, OutputError, UsageError for a mode that lacks its extra.
     """
     module, _, function = (MODES[mode] or "").partition(":")
     measure_mode: Callable[[Subject], Measurement] = getattr(import_module(module), function)
-    text = bundled_calibration_text() if text_file is None else read_text(text_file)
+    text = None if text_file is None else read_text(text_file)
     imatrix = None
     if imatrix_file is not None:
         imatrix = read_statistics(imatrix_file, spec, "measured instead")
@@ -107,11 +111,12 @@ def measure(
 def measure_noise(subject: Subject) -> Measurement:
     """Observe the inputs of every matrix and disturb its outputs, in llama.cpp."""
     gguf = reference_gguf(subject)
+    text = text_of(subject, gguf)
     calibration = subject.guided(
         calibrate(
             gguf,
             subject.spec,
-            subject.text,
+            text,
             cache=subject.cache / "calibration",
             threads=subject.engine_threads(gguf),
             progress=subject.progress,
@@ -119,7 +124,24 @@ def measure_noise(subject: Subject) -> Measurement:
     )
     caches, errors = caches_of(subject, gguf), errors_of(subject, calibration)
     judge = NoiseSensitivity(subject.spec, subject.tables, calibration, errors, caches)
-    return Measurement(calibration, judge, gguf, subject.text)
+    return Measurement(calibration, judge, gguf, text)
+
+
+def text_of(subject: Subject, gguf: Path) -> str:
+    """The user's text, or one that the model draws from itself.
+
+    Drawn text serves better than the shipped one (benchmarks/quality/calibration_texts.py), which
+    stands in for it where a model has little to say.
+    """
+    if subject.own_text is not None:
+        return subject.own_text
+    drawn = draw_text(
+        gguf,
+        cache=subject.cache / "drawn",
+        threads=subject.engine_threads(gguf),
+        progress=subject.progress,
+    )
+    return drawn if len(drawn.encode()) >= LEAST_DRAWN_BYTES else bundled_calibration_text()
 
 
 def caches_of(subject: Subject, gguf: Path) -> Caches:
@@ -128,7 +150,8 @@ def caches_of(subject: Subject, gguf: Path) -> Caches:
         gguf,
         subject.spec,
         subject.tables,
-        subject.text,
+        # Drawn sequences are too short to say what a long context does.
+        bundled_calibration_text() if subject.own_text is None else subject.own_text,
         context=subject.context,
         cache=subject.cache / "caches",
         threads=subject.engine_threads(gguf),

@@ -81,7 +81,7 @@ CalibrationText = Annotated[
     typer.Option(
         "--calibration",
         metavar="FILE",
-        help="Text for a measured --sensitivity. Default: one that ships with edgellm.",
+        help="Text for a measured --sensitivity. Default: what the model writes itself.",
     ),
 ]
 Imatrix = Annotated[

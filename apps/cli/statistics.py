@@ -30,6 +30,6 @@ def save_statistics(
     path: Path, calibration: Calibration, spec: ModelSpec, text: Path | None
 ) -> None:
     """Write the input moments as an imatrix. Raises OutputError."""
-    dataset = "edgellm's calibration text" if text is None else text.name
+    dataset = "drawn from the model" if text is None else text.name
     write_imatrix(path, imatrix_of(calibration, spec, dataset, WINDOW_TOKENS))
     note(f"imatrix saved to {path}")

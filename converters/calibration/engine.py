@@ -16,6 +16,7 @@ from edgellm.errors import RuntimeFailure
 
 _WARN, _ERROR = 3, 4  # enum ggml_log_level
 _SHOWN_LINES = 3
+_TOKEN_BYTES = 32  # room for the text of a token; few need more
 
 
 class Watcher(Protocol):
@@ -63,6 +64,22 @@ class Model:
         """What the model expects before a text: its BOS token, or nothing."""
         adds = llama.llama_vocab_get_add_bos(self._vocab)
         return [int(llama.llama_vocab_bos(self._vocab))] if adds else []
+
+    def opening_token(self) -> int:
+        """What a text from nothing begins with: BOS, or what ends another text."""
+        begins = (llama.llama_vocab_bos(self._vocab), llama.llama_vocab_eos(self._vocab), 0)
+        return next(int(token) for token in begins if token >= 0)
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of tokens; special ones have none."""
+        ids = (llama.llama_token * len(tokens))(*tokens)
+        room = _TOKEN_BYTES * len(tokens)
+        while True:
+            found = ctypes.create_string_buffer(room)
+            count = llama.llama_detokenize(self._vocab, ids, len(tokens), found, room, True, False)
+            if count >= 0:
+                return found.raw[:count].decode("utf-8", "replace")
+            room = -count
 
     def failure(self, problem: str) -> RuntimeFailure:
         return RuntimeFailure("llama.cpp", "; ".join((problem, *self._complaints)))

@@ -9,13 +9,15 @@ from edgellm.apps.cli import measuring
 from edgellm.artifact import open_artifact
 from edgellm.converters.calibration import caches, gradients
 from tests.apps.conftest import Cli
+from tests.support.texts import SHORT_TEXT
 
 OPTIONS = ("--target-bpw", "2.6", "--context", "256", "--memory", "1GiB", "--threads", "1")
 
 
 @pytest.fixture(autouse=True)
-def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Caches are measured in 128 tokens, half of what is planned."""
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short text; caches are measured in 128 tokens, half of what is planned."""
+    monkeypatch.setattr(measuring, "bundled_calibration_text", lambda: SHORT_TEXT)
     for module in (caches, measuring):
         monkeypatch.setattr(module, "LONGEST_TOKENS", 128)
     monkeypatch.setattr(caches, "TEXT_TOKENS", 128)

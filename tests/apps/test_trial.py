@@ -18,6 +18,7 @@ from edgellm.spec import Role, TensorSpec
 from edgellm.store import Store
 from tests.support.checkpoints import write_checkpoint
 from tests.support.speeds import BYTES_TAKE_TIME
+from tests.support.texts import SHORT_TEXT
 
 TABLES = load_tables()
 BUDGET = Budget(256, target_bpw=5.0)
@@ -38,7 +39,9 @@ def contest(tmp_path_factory: pytest.TempPathFactory) -> Contest:
     opened = open_checkpoint(write_checkpoint(folder / "tiny", tokenizer=True))
     store = Store(folder / "home")
     spec = read_spec(opened)
-    measured = measure("noise", opened, spec, TABLES, store, context=256, threads=1)
+    text = folder / "text.txt"
+    text.write_text(SHORT_TEXT, encoding="utf-8")
+    measured = measure("noise", opened, spec, TABLES, store, context=256, text_file=text, threads=1)
     return Contest(opened, spec, TABLES, measured, store, threads=1)
 
 

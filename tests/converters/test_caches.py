@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgellm.bundled import bundled_calibration_text
 from edgellm.checkpoint import open_checkpoint
 from edgellm.converters.bindings import llama
 from edgellm.converters.calibration import caches
@@ -29,8 +28,8 @@ from edgellm.spec import ModelSpec
 from tests.support.conversions import convert_folder, tiny_checkpoint
 from tests.support.quality import textbook_quality
 from tests.support.specs import make_spec
+from tests.support.texts import SHORT_TEXT
 
-TEXT = bundled_calibration_text()
 CONTEXT = 1100  # ends within a ubatch; its second half has more positions than are compared
 ALL = load_tables()
 FEW = replace(ALL, kv_pairs=(("f16", "f16"), ("q8_0", "q4_0"), ("q4_0", "q4_0")))
@@ -50,7 +49,7 @@ class Tiny:
         self.gguf = convert_folder(checkpoint, folder / "f16", "f16").gguf
 
     def measure(
-        self, tables: Tables = FEW, text: str = TEXT, context: int = 64, **options: object
+        self, tables: Tables = FEW, text: str = SHORT_TEXT, context: int = 64, **options: object
     ) -> CacheDivergence:
         arguments: dict[str, object] = {"context": context, "threads": 1, **options}
         return measure_caches(self.gguf, self.spec, tables, text, **arguments)  # type: ignore[arg-type]
@@ -79,7 +78,7 @@ def textbook_divergence(gguf: Path, key: str, value: str) -> float:
         options = ScoringOptions(CONTEXT, CONTEXT // 2, *formats, threads=1)
         with LlamaCppRuntime().open_scorer(gguf, options) as scorer:
             bos = [] if scorer.bos is None else [scorer.bos]
-            window = [*bos, *scorer.tokens(TEXT)][:CONTEXT]
+            window = [*bos, *scorer.tokens(SHORT_TEXT)][:CONTEXT]
             rows.append(np.concatenate([piece.copy() for piece in scorer.logits(window)]))
     scored = [position - CONTEXT // 2 for position in scored_positions(CONTEXT, 512)]
     following = [window[CONTEXT // 2 + 1 :][index] for index in scored]
@@ -116,7 +115,7 @@ def test_finer_formats_cost_less_whatever_the_head(
 
 def test_a_head_that_no_block_divides_leaves_f16_and_nothing_to_run(tmp_path: Path) -> None:
     spec = make_spec(head_dim=80)
-    found = measure_caches(tmp_path / "absent.gguf", spec, ALL, TEXT, context=512)
+    found = measure_caches(tmp_path / "absent.gguf", spec, ALL, SHORT_TEXT, context=512)
     assert found.nats == {("f16", "f16"): 0.0}
 
 
@@ -182,7 +181,7 @@ def test_a_damaged_file_is_made_again(
 
 
 def test_a_shorter_text_gives_a_shorter_context_and_says_so(tiny: Tiny) -> None:
-    found = tiny.measure(text=TEXT[:800], context=2048)
+    found = tiny.measure(text=SHORT_TEXT[:800], context=2048)
     assert 100 < found.tokens < 400
     assert found.positions == found.tokens - 1 - found.tokens // 2
 

@@ -10,7 +10,6 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from edgellm.bundled import bundled_calibration_text
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import open_checkpoint
 from edgellm.converters.calibration.calibrate import (
@@ -29,8 +28,8 @@ from edgellm.families import read_spec
 from edgellm.progress import Progress
 from edgellm.spec import ModelSpec
 from tests.support.conversions import convert_folder, tiny_checkpoint
+from tests.support.texts import SHORT_TEXT
 
-TEXT = bundled_calibration_text()
 TOKENS = 5 * WINDOW_TOKENS
 FAMILIES = {"llama": True, "qwen2": False}  # with a tied head or its own
 
@@ -49,11 +48,11 @@ class Tiny:
 
     def calibrate(self, **options: object) -> Calibration:
         arguments: dict[str, object] = {"tokens": TOKENS, "threads": 1, **options}
-        return calibrate(self.gguf, self.spec, TEXT, **arguments)  # type: ignore[arg-type]
+        return calibrate(self.gguf, self.spec, SHORT_TEXT, **arguments)  # type: ignore[arg-type]
 
     def windows(self) -> Sequence[Sequence[int]]:
         with Engine(self.gguf, WINDOW_TOKENS, 1) as engine:
-            return text_windows(engine, TEXT, TOKENS)
+            return text_windows(engine, SHORT_TEXT, TOKENS)
 
     def logits(self, window: Sequence[int]) -> torch.Tensor:
         with torch.no_grad():
@@ -245,7 +244,7 @@ def test_observing_alone_disturbs_nothing_and_a_calibration_goes_on_from_it(
     seen = observe(
         tied.gguf,
         tied.spec,
-        TEXT,
+        SHORT_TEXT,
         tokens=TOKENS,
         cache=tmp_path,
         threads=1,
@@ -310,7 +309,7 @@ def test_short_texts_and_few_tokens_are_refused(tied: Tiny) -> None:
     with pytest.raises(InputError, match="calibration text has"):
         calibrate(tied.gguf, tied.spec, "Too short.", threads=1)
     with pytest.raises(UsageError, match="at least 1024"):
-        calibrate(tied.gguf, tied.spec, TEXT, tokens=100)
+        calibrate(tied.gguf, tied.spec, SHORT_TEXT, tokens=100)
 
 
 def test_files_of_another_model_or_already_coarse_are_refused(tied: Tiny, tmp_path: Path) -> None:
