@@ -70,7 +70,7 @@ class Bench:
         blocks = ggml.quantize(rows, fmt.ggml_type, moments)
         rounded = ggml.dequantize(blocks, fmt.ggml_type, site.columns)
         kept = (rounded * rows) @ moments / (rows**2 @ moments)
-        corrected = rounded / kept[:, None]
+        corrected = (rounded / kept[:, None]).astype(np.float32)
         divergences = (self.divergence(site, found - rows) for found in (rounded, corrected))
         return float(kept.mean()), *divergences
 

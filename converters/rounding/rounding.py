@@ -70,4 +70,5 @@ def _corrections(rows: F32Array, rounded: F32Array, moments: F32Array) -> F32Arr
         (wanted > 0) & (wanted < _MOST_CORRECTED * found) & (found < _MOST_CORRECTED * wanted)
     )
     ratios = np.divide(wanted, found, out=np.ones_like(wanted), where=in_reach)
-    return ratios.astype(np.float32)
+    corrections: F32Array = ratios.astype(np.float32)
+    return corrections

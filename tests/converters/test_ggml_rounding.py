@@ -30,7 +30,8 @@ def packed(name: str, rows: F32Array, guide: F32Array | None) -> NDArray[np.uint
 
 def read(blocks: NDArray[np.uint8], name: str) -> F64Array:
     kind = gguf.GGMLQuantizationType[name.upper()]
-    return gguf.quants.dequantize(blocks, kind).astype(np.float64)
+    rows: F64Array = gguf.quants.dequantize(blocks, kind).astype(np.float64)
+    return rows
 
 
 def size_kept(blocks: NDArray[np.uint8], rows: F32Array) -> F64Array:
