@@ -11,8 +11,9 @@ from edgellm.formats import WeightFormat
 F32Array = NDArray[np.float32]
 Blocks = NDArray[np.uint8]
 
-# ggml enlarges iq3_s by a fixed 3 %, which suits rounding without statistics; with them the bias
-# is a fifth of the format's divergence. Its other formats are within 1 %, or q2_K's 4 % too small.
+# ggml enlarges iq3_s by a fixed 3 %, which suits rounding without statistics. With them outputs
+# come out 2 % too large, a fifth of what the format costs; the others that planners choose lose
+# at most a twentieth so (`python -m benchmarks.quality.scales`).
 _BIASED = "iq3_s"
 _MOST_CORRECTED = 1.25  # a row that is all but lost stays as ggml left it
 
