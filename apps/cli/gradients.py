@@ -13,7 +13,7 @@ from edgellm.apps.cli.measuring import (
 from edgellm.calibration import Calibration
 from edgellm.converters.calibration.calibrate import observe, read_windows
 from edgellm.converters.calibration.gradients import GRADIENT_WINDOWS, require_torch
-from edgellm.converters.rounding.error_table import sampled_rows
+from edgellm.converters.rounding.sample import sample_rows
 from edgellm.converters.threads import thread_count
 from edgellm.sensitivity.fisher import FisherSensitivity
 from edgellm.sensitivity.llm_mq import LlmMqSensitivity
@@ -54,7 +54,7 @@ def measure_slopes(subject: Subject) -> Measurement:
         checkpoint,
         spec,
         read_windows(gguf, text, GRADIENT_WINDOWS),
-        {tensor.name: sampled_rows(tensor) for tensor in spec.tensors if tensor.is_matrix},
+        {t.name: sample_rows(t, calibration).at for t in spec.tensors if t.is_matrix},
         cache=subject.cache / "gradients",
         threads=thread_count(subject.threads),
         progress=subject.progress,

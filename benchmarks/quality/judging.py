@@ -11,7 +11,8 @@ from edgellm.converters.calibration.calibrate import calibrate, read_windows
 from edgellm.converters.calibration.gradients import GRADIENT_WINDOWS
 from edgellm.converters.calibration.gradients.fisher import fisher_calibration
 from edgellm.converters.calibration.gradients.weights import weight_gradients
-from edgellm.converters.rounding.error_table import measure_errors, sampled_rows
+from edgellm.converters.rounding.error_table import measure_errors
+from edgellm.converters.rounding.sample import sample_rows
 from edgellm.formats import WeightFormat
 from edgellm.sensitivity import Caches, Sensitivity
 from edgellm.sensitivity.fisher import FisherSensitivity
@@ -67,8 +68,8 @@ def measured_judges(bench: Bench, text: str, cache: Path) -> Judges:
         bench.reference_file,
     )
     windows = read_windows(gguf, text, GRADIENT_WINDOWS)
-    rows = {tensor.name: sampled_rows(tensor) for tensor in spec.tensors if tensor.is_matrix}
     noise = calibrate(gguf, spec, text, cache=cache, threads=1)
+    rows = {t.name: sample_rows(t, noise).at for t in spec.tensors if t.is_matrix}
     fisher = fisher_calibration(checkpoint, spec, noise, windows, cache=cache, threads=1)
     slopes = weight_gradients(checkpoint, spec, windows, rows, cache=cache, threads=1)
     by_noise = measure_errors(

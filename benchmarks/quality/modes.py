@@ -3,8 +3,9 @@
     python -m benchmarks.quality.modes CALIBRATION EVALUATION...
 
 CALIBRATION: text to calibrate on. EVALUATION: other texts, on which KL divergence is measured.
-Every file is rounded with the same input statistics, so that files differ by allocation alone. Rows
-come twice: with the embedding in the plan, and with it in the preset's format. Needs torch.
+Every file is rounded with the same input statistics, so that files differ by allocation, and by the
+scales of iq3_s, which only `convert` corrects. Rows come twice: with the embedding in the plan, and
+with it in the preset's format. Needs torch.
 """
 
 import argparse

@@ -16,7 +16,8 @@ from edgellm.checkpoint import Checkpoint
 from edgellm.converters.gguf.ggml import load_ggml
 from edgellm.converters.rounding.moments import rounding_moments
 from edgellm.converters.rounding.rounding import GgmlRounding, Rounding
-from edgellm.errors import FormatError, InputError
+from edgellm.converters.rounding.sample import RowSample, sample_rows, sampled_rows
+from edgellm.errors import FormatError
 from edgellm.files import output_errors, write_json
 from edgellm.formats import Tables, WeightFormat
 from edgellm.progress import Progress, ProgressSink, ignore_progress
@@ -24,11 +25,7 @@ from edgellm.sensitivity.error_table import ErrorTable, TensorError
 from edgellm.spec import ModelSpec, TensorSpec
 
 F32Array = NDArray[np.float32]
-Rows = NDArray[np.intp]
 
-# Matrices up to this many weights are measured whole; of larger ones, rows of about as many.
-EXACT_WEIGHTS = 1 << 18
-_LEAST_ROWS = 64
 _LARGEST_WEIGHT = 65504.0  # block formats keep their scales in float16
 _POLL_S = 0.2  # Windows hears Ctrl-C only between waits
 
@@ -47,10 +44,10 @@ def measure_errors(
 ) -> ErrorTable:
     """The error of every matrix in every plannable format that its rows can take.
 
-    Tensors of more than EXACT_WEIGHTS weights are judged by a sample of their rows, the same every
-    time. cache: folder that keeps each tensor's figures under a hash of all that they depend on.
-    rounding: ggml's when None. gradients: of a loss by the `sampled_rows` of each matrix, where the
-    slopes are asked for: [sampled, columns]. progress counts the float32 bytes of what is measured.
+    Large tensors are judged by their `sample_rows`. cache: folder that keeps each tensor's figures
+    under a hash of all that they depend on. rounding: ggml's when None. gradients: of a loss by the
+    `sample_rows` of each matrix, where the slopes are asked for: [sampled, columns]. progress:
+    float32 bytes of what is measured.
     Raises InputError for a calibration of another model, FormatError where it meets weights that
     are not finite or too large for block formats.
     """
@@ -64,7 +61,10 @@ def measure_errors(
     try:
         measured = {
             tensor: pool.submit(
-                bench.errors, tensor, _Weights.of(tensor, calibration, moments, gradients or {})
+                bench.errors,
+                tensor,
+                sample_rows(tensor, calibration),
+                _Weights.of(tensor.name, calibration, moments, gradients or {}),
             )
             for tensor in matrices
         }
@@ -88,23 +88,8 @@ def _collect(
     return table
 
 
-def sampled_rows(tensor: TensorSpec) -> Rows:
-    """Which rows of a matrix stand for all, ascending; the same every time."""
-    rows, count = tensor.shape[0], _sample_rows(tensor)
-    if count == rows:
-        return np.arange(rows)
-    seed = hashlib.sha256(tensor.name.encode()).digest()
-    random = np.random.default_rng(np.frombuffer(seed, np.uint32))
-    return np.sort(random.choice(rows, count, replace=False))
-
-
-def _sample_rows(tensor: TensorSpec) -> int:
-    rows, columns = tensor.shape
-    return min(rows, max(_LEAST_ROWS, EXACT_WEIGHTS // columns))
-
-
 def _sample_bytes(tensor: TensorSpec) -> int:
-    return _sample_rows(tensor) * tensor.shape[1] * 4
+    return sampled_rows(tensor) * tensor.shape[1] * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +104,13 @@ class _Weights:
     @classmethod
     def of(
         cls,
-        tensor: TensorSpec,
+        name: str,
         calibration: Calibration,
         rounding: Mapping[str, F32Array],
         gradients: Mapping[str, F32Array],
     ) -> "_Weights":
-        """Raises InputError for output weights of another model."""
-        outputs = calibration.output_weights.get(tensor.name)
-        if outputs is not None and outputs.shape != tensor.shape[:1]:
-            raise InputError(
-                f"the calibration's output weights of {tensor.name}: {outputs.size} rows; "
-                f"expected {tensor.shape[0]}"
-            )
-        name = tensor.name
-        inputs, gradient = calibration.input_moments.get(name), gradients.get(name)
-        return cls(rounding.get(name), inputs, outputs, gradient)
+        inputs, outputs = calibration.input_moments.get(name), calibration.output_weights.get(name)
+        return cls(rounding.get(name), inputs, outputs, gradients.get(name))
 
     def digest(self) -> bytes:
         arrays = (self.rounding, self.inputs, self.outputs, self.gradient)
@@ -146,7 +123,7 @@ class _Sample:
     """Some rows of a tensor, which stand for all."""
 
     rows: F32Array  # [sampled, columns]
-    at: Rows  # which rows they are
+    drawn: RowSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +136,11 @@ class _Bench:
     cache: Path | None
     stopped: Event
 
-    def errors(self, tensor: TensorSpec, weights: _Weights) -> Mapping[str, TensorError]:
+    def errors(
+        self, tensor: TensorSpec, drawn: RowSample, weights: _Weights
+    ) -> Mapping[str, TensorError]:
         """The tensor's error by format."""
-        sample = self._sample(tensor)
+        sample = self._sample(tensor, drawn)
         formats = self._formats(tensor, weights.rounding)
         path = self._cache_path(tensor, sample, weights, formats)
         known = _read_cached(path, formats)
@@ -176,18 +155,18 @@ class _Bench:
             write_json(path, {name: asdict(error) for name, error in found.items()})
         return found
 
-    def _sample(self, tensor: TensorSpec) -> _Sample:
-        at, n_rows = sampled_rows(tensor), tensor.shape[0]
-        if len(at) == n_rows:
+    def _sample(self, tensor: TensorSpec, drawn: RowSample) -> _Sample:
+        n_rows = tensor.shape[0]
+        if len(drawn.at) == n_rows:
             rows = self.checkpoint.read_rows(tensor.name, 0, n_rows)
         else:
-            single = [self.checkpoint.read_rows(tensor.name, i, i + 1) for i in at.tolist()]
+            single = [self.checkpoint.read_rows(tensor.name, i, i + 1) for i in drawn.at.tolist()]
             rows = np.concatenate(single)
         # NaN fails both comparisons.
         if not (rows.min() >= -_LARGEST_WEIGHT and rows.max() <= _LARGEST_WEIGHT):
             path = self.checkpoint.stored[tensor.name].path
             raise FormatError(path, f"tensor {tensor.name}: expected finite weights up to 65504")
-        return _Sample(rows, at)
+        return _Sample(rows, drawn)
 
     def _formats(self, tensor: TensorSpec, moments: F32Array | None) -> Sequence[WeightFormat]:
         every = self.tables.weight_formats.values()
@@ -206,17 +185,17 @@ class _Bench:
         blocks = self.rounding.pack(rows, fmt, weights.rounding)
         error = load_ggml().dequantize(blocks, fmt.ggml_type, rows.shape[1])
         error -= rows
+        n_rows, drawn = tensor.shape[0], sample.drawn
         slope = 0.0
         if weights.gradient is not None:
-            seen = np.einsum("kj,kj->", weights.gradient, error, dtype=np.float64)
-            slope = tensor.shape[0] / len(rows) * float(seen)
+            seen = np.einsum("kj,kj->k", weights.gradient, error, dtype=np.float64)
+            slope = float(seen @ drawn.stands_for)
         squares = np.square(error, out=error)
         output = 0.0
         if weights.inputs is not None:
             each = np.einsum("kj,j->k", squares, weights.inputs, dtype=np.float64)
-            counted = None if weights.outputs is None else weights.outputs[sample.at]
-            output = tensor.shape[0] * float(np.average(each, weights=counted))
-        return TensorError(output, float(squares.sum(dtype=np.float64)) / len(rows), slope)
+            output = n_rows * drawn.mean(each, weights.outputs)
+        return TensorError(output, drawn.mean(squares.sum(axis=1, dtype=np.float64)), slope)
 
     def _cache_path(
         self,
@@ -228,6 +207,7 @@ class _Bench:
         if self.cache is None:
             return None
         digest = hashlib.sha256(sample.rows.data)
+        digest.update(sample.drawn.stands_for.tobytes())
         digest.update(weights.digest())
         names = [fmt.name for fmt in formats]
         digest.update(repr((tensor.shape, names, self.rounding.identity)).encode())

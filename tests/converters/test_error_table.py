@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import edgellm.converters.rounding.error_table as error_table
+import edgellm.converters.rounding.sample as sample
 from edgellm.bundled import bundled_checkpoint
 from edgellm.calibration import Calibration
 from edgellm.checkpoint import Checkpoint, open_checkpoint
 from edgellm.converters.gguf.ggml import load_ggml
-from edgellm.converters.rounding.error_table import measure_errors, sampled_rows
+from edgellm.converters.rounding.error_table import measure_errors
 from edgellm.converters.rounding.rounding import GgmlRounding
+from edgellm.converters.rounding.sample import sample_rows
 from edgellm.errors import FormatError
 from edgellm.families import read_spec
 from edgellm.formats import WeightFormat
@@ -49,7 +50,7 @@ class CountingRounding(GgmlRounding):
 @pytest.fixture(scope="module", autouse=True)
 def _small_samples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(error_table, "EXACT_WEIGHTS", 1 << 14)
+        patch.setattr(sample, "EXACT_WEIGHTS", 1 << 14)
         yield
 
 
@@ -111,7 +112,7 @@ def test_an_error_is_that_of_the_file_the_conversion_writes(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(error_table, "EXACT_WEIGHTS", 1 << 16)
+    monkeypatch.setattr(sample, "EXACT_WEIGHTS", 1 << 16)
     moments = calibration.input_moments[DOWN]
     alone = replace(calibration, input_moments={DOWN: moments})
     table = measure_errors(checkpoint, only_down(checkpoint), TABLES, alone, threads=2)
@@ -146,7 +147,7 @@ def test_a_sample_of_rows_comes_close_to_all_of_them(monkeypatch: pytest.MonkeyP
     calibration = made_up_calibration(alone)
     tables = []
     for exact_weights in (1 << 16, 1 << 30):
-        monkeypatch.setattr(error_table, "EXACT_WEIGHTS", exact_weights)
+        monkeypatch.setattr(sample, "EXACT_WEIGHTS", exact_weights)
         tables.append(measure_errors(checkpoint, alone, TABLES, calibration, threads=2))
     sampled, whole = (table[DOWN] for table in tables)
     for name, error in whole.items():
@@ -159,7 +160,7 @@ def test_slopes_are_the_gradient_times_the_change_of_the_weights(
 ) -> None:
     random, (rows, columns) = np.random.default_rng(3), (256, 256)
     tensor = next(tensor for tensor in spec.tensors if tensor.name == DOWN)
-    at = sampled_rows(tensor)
+    at = sample_rows(tensor, calibration).at
     gradient = random.standard_normal((len(at), columns), dtype=np.float32)
     found = measured(checkpoint, calibration, gradients={DOWN: gradient})[DOWN]
     assert tensor.shape == (rows, columns)
