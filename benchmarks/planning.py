@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from math import exp, log
 from typing import ClassVar
 from zlib import crc32
 
@@ -65,7 +66,7 @@ class Unlike:
 
     def cost(self, tensor: TensorSpec, weight_format: WeightFormat) -> float:
         of_tensor, of_format = _factor(tensor.name), _factor(tensor.name + weight_format.name)
-        return self.judge.cost(tensor, weight_format) * of_tensor * of_format**0.1
+        return self.judge.cost(tensor, weight_format) * of_tensor * (1 + 0.1 * of_format)
 
     @property
     def caches(self) -> Caches:
@@ -75,7 +76,7 @@ class Unlike:
 @cache
 def _factor(text: str) -> float:
     """Between 1/4 and 4, evenly on a logarithmic scale."""
-    return float(4 ** (2 * crc32(text.encode()) / 2**32 - 1))
+    return exp(log(4) * (2 * crc32(text.encode()) / 2**32 - 1))
 
 
 def judges(spec: ModelSpec, tables: Tables) -> dict[str, Sensitivity]:
