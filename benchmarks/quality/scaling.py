@@ -143,6 +143,22 @@ def fitted(step: str, models: Mapping[str, Figures]) -> Figures:
     }
 
 
+def whole(steps: Mapping[str, Figures]) -> Figures:
+    """CPU seconds of each step done whole, where most trials and cache pairs are needed and not."""
+    result = {}
+    for step, found in steps.items():
+        unit = LAWS[step][0] if step in LAWS else ""
+        exact = found.get(f"{unit}_of_the_whole", 1)
+        least = found.get(f"least_{unit}_of_the_whole", exact)
+        most = found.get(f"most_{unit}_of_the_whole", exact)
+        once, each = found.get("tables_cpu_s", 0.0), found["cpu_s"] / found.get(unit, 1)
+        result[step] = {
+            "least_cpu_s": round(once + least * each, 1),
+            "most_cpu_s": round(once + most * each, 1),
+        }
+    return result
+
+
 def forecast(laws: Mapping[str, Figures], spec: ModelSpec, like: Figures) -> Figures:
     """CPU seconds of every step for a model that was not measured, of few and of many trials.
 
@@ -202,6 +218,7 @@ def summary(models: Mapping[str, Figures]) -> Figures:
     return {
         "threads": THREADS,
         "models": models,
+        "whole": {name: whole(model["steps"]) for name, model in models.items()},
         "laws": laws,
         "8B": {
             "facts": facts(EIGHT_BILLION),
