@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, gcd
-from operator import attrgetter, mul
+from operator import attrgetter, le, mul
 from typing import Literal
 
 from edgellm.planner.quiet import stdout_discarded
@@ -13,6 +13,9 @@ from edgellm.planner.quiet import stdout_discarded
 # tolerances, which are about 1e-6.
 _COST_SCALE = 1e6
 _COST_UNITS = 10**9  # a limit on the cost, in the whole units that limits are counted in
+
+
+_Burdens = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,8 @@ class Candidate:
     cost: float  # nats per token
     nanoseconds: int = 0  # of decoding one token; 0 where speed was not measured
 
-    def beats(self, other: "Candidate") -> bool:
-        """Whether nothing speaks for `other`; between equals the name decides."""
-        mine, theirs = self._burdens(), other._burdens()
-        return all(a <= b for a, b in zip(mine, theirs, strict=True)) and (
-            mine != theirs or self.name < other.name
-        )
-
-    def _burdens(self) -> tuple[float, ...]:
+    def burdens(self) -> _Burdens:
+        """All that is better the less there is of it."""
         bytes_taken = (self.stored_bytes, self.weights_bytes, self.memory_bytes)
         return (*bytes_taken, self.cost, self.nanoseconds)
 
@@ -56,9 +53,20 @@ Counts = list[list[int]]  # per group: how many tensors take each candidate
 
 
 def worthwhile(candidates: Sequence[Candidate]) -> Menu:
-    """The candidates that no other beats, costliest first."""
-    kept = {c for c in candidates if not any(other.beats(c) for other in candidates)}
-    return tuple(sorted(kept, key=lambda c: (-c.cost, c.memory_bytes, c.name)))
+    """The candidates that no other beats in everything, costliest first.
+
+    Between equals the name decides.
+    """
+    kept: list[tuple[_Burdens, Candidate]] = []
+    # What beats a candidate comes before it in this order.
+    ranked = sorted(
+        ((c.burdens(), c) for c in candidates), key=lambda each: (each[0], each[1].name)
+    )
+    for burdens, candidate in ranked:
+        if not any(all(map(le, lighter, burdens)) for lighter, _ in kept):
+            kept.append((burdens, candidate))
+    found = (candidate for _, candidate in kept)
+    return tuple(sorted(found, key=lambda c: (-c.cost, c.memory_bytes, c.name)))
 
 
 def smallest(menus: Sequence[Menu], field: str) -> int:

@@ -1,6 +1,6 @@
 """The integer program against every combination there is."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgellm.planner import frontier
 from edgellm.planner.allocation import Candidate, Limits, Menu, allocate, worthwhile
 from edgellm.planner.program import Program
 
@@ -98,23 +99,45 @@ def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == ""
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_leaving_out_hopeless_candidates_does_not_change_the_least_cost(seed: int) -> None:
+def random_program(seed: int, limits: int) -> Program:
+    """40 groups of 8 candidates, one to three to choose from each; half the room they span."""
     random = np.random.default_rng(seed)
-    groups, formats, limits = 40, 8, 1 + seed % 2
+    groups, formats = 40, 8
     sizes = random.integers(1, 4, groups).astype(float)
     steps = random.integers(1, 60, (groups, formats)).cumsum(axis=1)
     costs = random.lognormal(0, 2, (groups, 1)) * np.exp(-steps / 40)
     weights = np.stack([steps.ravel(), (steps + random.integers(0, 9, steps.shape)).ravel()])
-    program = Program(
+    return Program(
         costs=costs.ravel() * (1e6 / costs.max()),
         owner=np.repeat(np.arange(groups), formats),
         sizes=sizes,
         weights=weights[:limits].astype(float),
         rooms=np.full(limits, float((sizes * steps.mean(axis=1)).sum() // 1)),
     )
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("states", [0, 8192])
+def test_leaving_out_hopeless_candidates_does_not_change_the_least_cost(
+    seed: int, states: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontier, "_MOST_STATES", states)  # with none, branching solves it
+    program = random_program(seed, limits=1 + seed % 2)
     whole, part = program._solve_whole(), program.solve()
     assert whole is not None
     assert part is not None
     assert program.costs @ part == pytest.approx(program.costs @ whole, rel=1e-9)
-    assert program._promising().sum() < groups * formats / 2
+    assert (program.weights @ part <= program.rooms).all()
+
+
+@pytest.mark.parametrize("limits", [1, 2])
+def test_few_candidates_are_left_once_a_choice_is_at_hand(limits: int) -> None:
+    program = random_program(0, limits)
+    promising = program._promising()
+    assert promising is not None
+    assert promising.kept.sum() < len(program.costs) / 2
+
+
+def test_a_program_that_nothing_fits_has_no_solution() -> None:
+    program = replace(random_program(0, limits=1), rooms=np.zeros(1))
+    assert program.solve() is None
