@@ -37,7 +37,7 @@ from edgellm.converters.calibration.calibrate import (
     MIN_WINDOWS,
     WINDOW_TOKENS,
 )
-from edgellm.converters.rounding.error_table import sampled_rows
+from edgellm.converters.rounding.sample import sampled_rows
 from edgellm.families import read_spec
 from edgellm.spec import ModelSpec
 from tests.support.specs import make_spec
@@ -104,7 +104,7 @@ def facts(spec: ModelSpec) -> Figures:
         "products": sum(tensor.elements for tensor in matrices) - lookup,
         "vocabulary": spec.vocab_size,
         "matrices": len(matrices),
-        "sampled_weights": sum(len(sampled_rows(t)) * t.shape[1] for t in matrices),
+        "sampled_weights": sum(sampled_rows(t) * t.shape[1] for t in matrices),
         "widest_matrix": max(map(prod, inner)),
     }
 

@@ -186,7 +186,8 @@ def caches(bench: Bench) -> Found:
 
 def errors(bench: Bench) -> Found:
     """Each matrix's sample of rows, rounded in every format."""
-    from edgellm.converters.rounding.error_table import measure_errors, sampled_rows
+    from edgellm.converters.rounding.error_table import measure_errors
+    from edgellm.converters.rounding.sample import sampled_rows
     from tests.support.calibrations import made_up_calibration
 
     some = bench.spread(bench.parts.tensors)
@@ -203,7 +204,7 @@ def errors(bench: Bench) -> Found:
         )
 
     def weights(tensors: list[TensorSpec]) -> int:
-        return sum(len(sampled_rows(tensor)) * tensor.shape[1] for tensor in tensors)
+        return sum(sampled_rows(tensor) * tensor.shape[1] for tensor in tensors)
 
     whole = weights(bench.matrices)
     return found | {

@@ -56,14 +56,16 @@ def convert(
     preamble = build_preamble(checkpoint, spec, tensors)
     versions = _versions(ggml)
     with open_workspace(out, overwrite=overwrite) as space, sources:
-        fingerprint = _fingerprint(preamble, sources.identity, versions, calibrated)
+        rounding = GgmlRounding(ggml)
+        decisive = (sources.identity, sorted(versions.items()), calibrated, rounding.identity)
+        fingerprint = _fingerprint(preamble, decisive)
         ends = section_ends(preamble, tensors)
         with _open_model(space, fingerprint, ends, progress) as model:
             if model.sections == 0:
                 model.write(preamble)
                 model.end_section()
             rest = tensors[model.sections - 1 :]
-            chunks = quantized_chunks(checkpoint, rest, GgmlRounding(ggml), workers, moments)
+            chunks = quantized_chunks(checkpoint, rest, rounding, workers, moments)
             _write_chunks(model, chunks, progress)
             entry = model.finish()
         source = Source(spec.name, spec.family, sources.entries(progress))
@@ -94,12 +96,10 @@ def _open_model(
     return ResumableFile(path, space.journal, fingerprint, ends, progress)
 
 
-def _fingerprint(
-    preamble: bytes, sources: str, versions: Mapping[str, str], calibrated: str | None
-) -> str:
+def _fingerprint(preamble: bytes, decisive: tuple[object, ...]) -> str:
     """Digest of all that decides the bytes; the preamble holds every tensor's format and place."""
     digest = hashlib.sha256(preamble)
-    digest.update(f"{sources} {sorted(versions.items())} {calibrated}".encode())
+    digest.update(repr(decisive).encode())
     return digest.hexdigest()
 
 
