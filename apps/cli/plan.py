@@ -1,5 +1,7 @@
 """`edgellm plan`: the best plan that fits, or what is missing."""
 
+import shlex
+
 import typer
 
 from edgellm.apps.cli import options as cli
@@ -67,7 +69,9 @@ def command(
     plan, views = decision.plan, asked.made(request, decision, spec, tables)
     if output is not None:
         write_json(output, plan.to_json())
-        note(f"plan saved to {output}; use it with: edgellm convert {ckpt} --plan {output}")
+        again = [] if calibration is None else ["--calibration", str(calibration)]
+        words = shlex.join(["edgellm", "convert", ckpt, "--plan", str(output), *again])
+        note(f"plan saved to {output}; use it with: {words}")
     if curve_file is not None:
         note(f"curve saved to {curve_file}")
     if json:

@@ -47,7 +47,7 @@ def draw_text(
         settings = (version("llama-cpp-python"), _METHOD, sequences, LENGTH, seed)
         kept = cache / f"{content_key(gguf, '', settings, progress)}.txt"
         with suppress(OSError, UnicodeDecodeError):  # drawn again where it is absent or damaged
-            return kept.read_text(encoding="utf-8")
+            return kept.read_bytes().decode()  # read_text would change line ends
     with Model(gguf) as model, _Writer(model, sequences, thread_count(threads)) as writer:
         drawn = _draw(writer, seed, gguf.stat().st_size, progress)
         text = "\n\n".join(model.detokenize(row) for row in drawn.T.tolist())
@@ -64,8 +64,9 @@ def _draw(writer: "_Writer", seed: int, weights_bytes: int, progress: ProgressSi
     drawn = [writer.first_tokens()]
     for position in range(LENGTH - 1):
         logits = writer.step(drawn[-1], position)
-        # The largest of logits with Gumbel noise is a draw from their softmax.
-        noise = -np.log(random.standard_exponential(logits.shape, dtype=np.float32))
+        # The largest of logits with Gumbel noise is a draw from their softmax. In float32 the
+        # noise of one entry in ten million would be infinite.
+        noise = -np.log(random.standard_exponential(logits.shape))
         drawn.append((logits + noise).argmax(axis=1))
         progress(Progress("draw", (position + 1) * weights_bytes, LENGTH * weights_bytes, ""))
     return np.stack(drawn)

@@ -7,7 +7,7 @@ import pytest
 
 from edgellm.apps.cli import measuring
 from edgellm.artifact import open_artifact
-from edgellm.converters.calibration import caches, gradients
+from edgellm.converters.calibration import caches, drawn, gradients
 from tests.apps.conftest import Cli
 from tests.support.texts import SHORT_TEXT
 
@@ -18,6 +18,7 @@ OPTIONS = ("--target-bpw", "2.6", "--context", "256", "--memory", "1GiB", "--thr
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short text; caches are measured in 128 tokens, half of what is planned."""
     monkeypatch.setattr(measuring, "bundled_calibration_text", lambda: SHORT_TEXT)
+    monkeypatch.setattr(drawn, "LENGTH", 64)
     for module in (caches, measuring):
         monkeypatch.setattr(module, "LONGEST_TOKENS", 128)
     monkeypatch.setattr(caches, "TEXT_TOKENS", 128)
