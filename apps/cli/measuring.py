@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# Of one core, for one window and one disturbed matrix, each of which takes about so many windows.
+TRIAL_S_PER_WEIGHT, TRIALS = 5e-9, 8
 LEAST_DRAWN_BYTES = 8192  # of text that is worth calibrating on
 
 
@@ -188,14 +190,25 @@ def errors_of(
     )
 
 
+def rough_duration(spec: ModelSpec, threads: int) -> str:
+    """What disturbing every matrix takes, by the law of benchmarks/quality/scaling.py."""
+    weights = sum(tensor.elements for tensor in spec.tensors if tensor.is_matrix)
+    matrices = sum(tensor.is_matrix for tensor in spec.tensors)
+    seconds = TRIAL_S_PER_WEIGHT * weights * matrices * TRIALS / threads
+    minutes = 1 + int(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{round(minutes / 60)} h"
+
+
 def reference_gguf(subject: Subject) -> Path:
     """The whole model in f16, which calibration runs; converted once and kept in the cache."""
     checkpoint, spec, tables = subject.checkpoint, subject.spec, subject.tables
     digest = options_digest(checkpoint, PlanningOptions(format="f16"))
     folder = subject.cache / "reference" / digest
     if not (folder / MANIFEST).is_file():
+        threads = thread_count(subject.threads)
         note(
-            f"measuring {checkpoint.name}, once for all plans; it can be interrupted and goes on. "
+            f"measuring {checkpoint.name}, once for all plans, takes roughly "
+            f"{rough_duration(spec, threads)}; it can be interrupted and goes on. "
             "--sensitivity static plans at once, from a table"
         )
         plan = uniform_plan(spec, "f16", Budget(default_context(spec)), tables)
