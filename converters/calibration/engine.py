@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from edgellm.converters.bindings import llama
+from edgellm.converters.bindings import llama, log_to
 from edgellm.converters.calibration.graph import F32Array, Node, graph_library
 from edgellm.errors import RuntimeFailure
 
@@ -173,15 +173,9 @@ def _captured_log() -> Iterator[deque[str]]:
     """The last warnings and errors, instead of on stderr; the log goes back to whoever had it."""
     lines: deque[str] = deque(maxlen=_SHOWN_LINES)
 
-    def keep(level: int, text: bytes | None, _: object) -> None:
+    def keep(level: int, text: str) -> None:
         if level in (_WARN, _ERROR) and text:
-            lines.append(" ".join(text.decode("utf-8", "replace").split()))
+            lines.append(" ".join(text.split()))
 
-    callback = llama.llama_log_callback(keep)
-    before, user_data = llama.llama_log_callback(), ctypes.c_void_p()
-    llama.llama_log_get(ctypes.byref(before), ctypes.byref(user_data))
-    llama.llama_log_set(callback, ctypes.c_void_p(0))
-    try:
+    with log_to(keep):
         yield lines
-    finally:
-        llama.llama_log_set(before, user_data)

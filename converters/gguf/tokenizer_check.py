@@ -1,6 +1,5 @@
 """Compare llama.cpp's token ids with those of the checkpoint's own tokenizer library."""
 
-import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from edgellm.checkpoint import Checkpoint
 from edgellm.checkpoint.json_file import show
-from edgellm.converters.bindings import llama
+from edgellm.converters.bindings import llama, log_to
 from edgellm.converters.gguf.vocabulary import Vocabulary, write_vocabulary_file
 from edgellm.errors import FormatError, RuntimeFailure, UnsupportedError
 from edgellm.tokenizer import used_tokenizer
@@ -53,7 +52,7 @@ def check_tokenizer(checkpoint: Checkpoint, vocabulary: Vocabulary) -> None:
     assert path is not None, "a vocabulary was read from it"
     is_model = path == checkpoint.tokenizer.tokenizer_model
     reference = _sentencepiece(path) if is_model else _tokenizers(path)
-    with _quiet(), _llama_cpp(vocabulary) as ours:
+    with log_to(lambda level, text: None), _llama_cpp(vocabulary) as ours:
         for line in _probes(vocabulary):
             _compare(path, line, ours, reference, parse_special=False)
             if not is_model:  # sentencepiece never takes text for a control token
@@ -118,19 +117,6 @@ def _tokenizers(path: Path) -> Tokenize:
         return ids
 
     return tokenize
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop llama.cpp's log meanwhile; whoever listened before listens again afterwards."""
-    before, data = llama.llama_log_callback(), ctypes.c_void_p()
-    llama.llama_log_get(ctypes.byref(before), ctypes.byref(data))
-    silent = llama.llama_log_callback(lambda level, text, user_data: None)
-    llama.llama_log_set(silent, ctypes.c_void_p())
-    try:
-        yield
-    finally:
-        llama.llama_log_set(before, data)
 
 
 @contextmanager

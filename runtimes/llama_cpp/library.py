@@ -30,11 +30,15 @@ class Library:
         self._level = 0
         self._lock = threading.Lock()
         self._callback = llama.llama_log_callback(self._receive)
-        llama.llama_log_set(self._callback, c_void_p(0))
+        self.mark()
         llama.llama_backend_init()
 
     def mark(self) -> int:
-        """Where the log is now, for `lines_since`."""
+        """Where the log is now, for `lines_since`.
+
+        The log is one for the whole process, and others may have taken it since: it is taken back.
+        """
+        llama.llama_log_set(self._callback, c_void_p(0))
         return self._count
 
     def lines_since(self, mark: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Loading: what is reported, what is refused, and that nothing is printed."""
 
 import re
+from ctypes import c_void_p
 from pathlib import Path
 
 import gguf
@@ -8,6 +9,7 @@ import pytest
 
 from edgellm.errors import Cancelled, FormatError, InputError, RuntimeFailure, UnsupportedError
 from edgellm.events import Done, EngineFallback, Event, LoadProgress
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.preconditions import allowed_kv_formats
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime, physical_cores, useful_threads
 from edgellm.runtimes.protocol import CancelToken, LoadOptions, SamplingOptions
@@ -161,3 +163,11 @@ def test_a_small_model_gets_few_threads(weights_mib: int, threads: int) -> None:
 
 def test_there_is_at_least_one_core() -> None:
     assert physical_cores() >= 1
+
+
+def test_the_engine_s_words_are_heard_after_another_took_the_log(tmp_path: Path) -> None:
+    silent = llama.llama_log_callback(lambda level, text, data: None)
+    llama.llama_log_set(silent, c_void_p())
+    path = TinyLlama(architecture="novelist").write(tmp_path / "novel.gguf")
+    with pytest.raises(RuntimeFailure, match="novelist"):
+        RUNTIME.load(path, LoadOptions())
