@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from edgellm.errors import InputError, OutputError
+from edgellm.progress import Progress, ProgressSink
 from edgellm.units import format_bytes
 
 _PIECE_BYTES = 1 << 20
@@ -49,6 +50,18 @@ def sha256_of(path: Path, on_bytes: Callable[[int], None] = lambda count: None) 
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     return digest.hexdigest()
+
+
+def hash_files(paths: Sequence[Path], name: str, progress: ProgressSink) -> list[str]:
+    """The SHA-256 of each file; progress is told of `name`. Raises InputError."""
+    total_bytes, hashed_bytes = sum(FileStamp.of(path).bytes for path in paths), 0
+
+    def heard(count: int) -> None:
+        nonlocal hashed_bytes
+        hashed_bytes += count
+        progress(Progress("hash", hashed_bytes, total_bytes, name))
+
+    return [sha256_of(path, heard) for path in paths]
 
 
 @contextmanager
@@ -131,7 +144,23 @@ def write_file(path: Path, payload: bytes) -> None:
         write_all(file, payload)
 
 
+def keep_file(path: Path, payload: bytes) -> None:
+    """`write_file` in a cache, whose folder may not be there yet."""
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, payload)
+
+
+def keep_json(path: Path, document: Mapping[str, object]) -> None:
+    """`write_json` in a cache, whose folder may not be there yet."""
+    keep_file(path, _json_bytes(document))
+
+
 def write_json(path: Path, document: Mapping[str, object]) -> None:
     """Create or replace a file with one JSON object, as durably as `write_file`."""
+    write_file(path, _json_bytes(document))
+
+
+def _json_bytes(document: Mapping[str, object]) -> bytes:
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    write_file(path, f"{text}\n".encode())
+    return f"{text}\n".encode()

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgellm.checkpoint.json_file import parse_json
+from edgellm.closing import Closing
 from edgellm.errors import FormatError, InputError
 from edgellm.files import new_file, output_errors, write_all
 from edgellm.jsonfields import JsonObject
@@ -137,7 +138,7 @@ def _header_bytes(header: ReferenceHeader) -> bytes:
     return MAGIC + bytes(8) + len(text).to_bytes(4, "little") + text
 
 
-class SavedReference:
+class SavedReference(Closing):
     """A file of `writing_reference`, read front to back; a context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -155,10 +156,7 @@ class SavedReference:
             raise
         self._entry = _entry_dtype(self.header.vocabulary_size)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def begin_window(self, tokens: Sequence[int], text: str) -> None:

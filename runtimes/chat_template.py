@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from edgellm.closing import Closing
 from edgellm.errors import EdgeLLMError, FormatError, InputError, RuntimeFailure
-from edgellm.runtimes.closing import Closing
 from edgellm.runtimes.protocol import Message
 
 MAX_TEMPLATE_BYTES = 256 << 10

@@ -12,9 +12,8 @@ from edgellm.apps.cli.quality_report import Saved
 from edgellm.artifact import MODEL_GGUF
 from edgellm.errors import OutputError
 from edgellm.evaluation import perplexity, pieces
-from edgellm.files import sha256_of
+from edgellm.files import hash_files
 from edgellm.likeliest import TAIL, F32Array, F64Array, Softmax, keep_likeliest
-from edgellm.progress import Progress
 from edgellm.saved_reference import ReferenceWriter
 
 
@@ -34,15 +33,9 @@ def target_for(path: Path, name: str, found: Loadable) -> Target:
     if found.artifact is not None:
         entries = {entry.path: entry.sha256 for entry in found.artifact.files}
         return Target(path, name, entries[MODEL_GGUF])
-    total_bytes, done_bytes = found.gguf.stat().st_size, 0
     with terminal_progress() as progress:
-
-        def heard(count: int) -> None:
-            nonlocal done_bytes
-            done_bytes += count
-            progress(Progress("hash", done_bytes, total_bytes, found.gguf.name))
-
-        return Target(path, name, sha256_of(found.gguf, heard))
+        (digest,) = hash_files([found.gguf], found.gguf.name, progress)
+    return Target(path, name, digest)
 
 
 class Keeper:

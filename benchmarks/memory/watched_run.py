@@ -36,13 +36,10 @@ class Measured:
 
     def to_json(self) -> dict[str, int]:
         """With the names of the prediction."""
-        return {
-            "weights_bytes": self.weights_bytes,
-            "kv_cache_bytes": self.kv_cache_bytes,
-            "compute_bytes": self.compute_bytes,
-            "overhead_bytes": self.overhead_bytes,
-            "total_bytes": self.peak_bytes,
-        }
+        from edgellm.plan import MemoryParts  # not before the watched run itself needs it
+
+        parts = (self.weights_bytes, self.kv_cache_bytes, self.compute_bytes, self.overhead_bytes)
+        return MemoryParts(*parts).to_json()
 
 
 def watched_run(artifact: Path, context: int, tokens: int | None = None) -> Measured:

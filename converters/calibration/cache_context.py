@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgellm.closing import Closing
 from edgellm.converters.bindings import llama
 from edgellm.converters.calibration.engine import Model
 from edgellm.converters.calibration.graph import F32Array
@@ -28,7 +29,7 @@ class Window:
             yield piece, {p - start for p in self.scored if start <= p < start + len(piece)}
 
 
-class CacheContext:
+class CacheContext(Closing):
     """Owns a KV cache of one window; flash attention is on, on the processor alone."""
 
     def __init__(
@@ -49,10 +50,7 @@ class CacheContext:
         self._batch = llama.llama_batch_init(UBATCH_TOKENS, 0, 1)
         self._opened.callback(llama.llama_batch_free, self._batch)
 
-    def __enter__(self) -> "CacheContext":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._opened.close()
 
     def logits(self, window: Window) -> Iterator[F32Array]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgellm.checkpoint.json_file import read_json
 from edgellm.errors import InputError
-from edgellm.files import output_errors, write_json
+from edgellm.files import keep_json
 from edgellm.jsonfields import JsonObject
 
 _MAX_BYTES = 1 << 20
@@ -38,11 +38,9 @@ class DivergenceFile:
 
     def write(self, found: Divergences) -> None:
         """Raises OutputError."""
-        with output_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
         nats = {"/".join(names): value for names, value in found.nats.items()}
         document = {"tokens": found.tokens, "positions": found.positions, "nats": nats}
-        write_json(self.path, document)
+        keep_json(self.path, document)
 
 
 def _names(pair: str) -> tuple[str, str]:

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgellm.closing import Closing
 from edgellm.converters.bindings import llama
 from edgellm.converters.calibration.engine import Model
 from edgellm.converters.calibration.graph import F32Array
 from edgellm.converters.calibration.keys import content_key
 from edgellm.converters.threads import thread_count
 from edgellm.errors import RuntimeFailure
-from edgellm.files import output_errors, write_file
+from edgellm.files import keep_file
 from edgellm.progress import Progress, ProgressSink, ignore_progress
 
 SEQUENCES = 32
@@ -52,9 +53,7 @@ def draw_text(
         drawn = _draw(writer, seed, gguf.stat().st_size, progress)
         text = "\n\n".join(model.detokenize(row) for row in drawn.T.tolist())
     if kept is not None:
-        with output_errors(kept):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        write_file(kept, text.encode())
+        keep_file(kept, text.encode())
     return text
 
 
@@ -72,7 +71,7 @@ def _draw(writer: "_Writer", seed: int, weights_bytes: int, progress: ProgressSi
     return np.stack(drawn)
 
 
-class _Writer:
+class _Writer(Closing):
     """A context that holds every sequence and computes one token of each at a time."""
 
     def __init__(self, model: Model, sequences: int, threads: int) -> None:
@@ -92,10 +91,7 @@ class _Writer:
         self._batch = llama.llama_batch_init(sequences, 0, 1)
         self._opened.callback(llama.llama_batch_free, self._batch)
 
-    def __enter__(self) -> "_Writer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._opened.close()
 
     def first_tokens(self) -> Tokens:

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 
+from edgellm.closing import Closing
 from edgellm.converters.bindings import llama, log_to
 from edgellm.converters.calibration.graph import F32Array, Node, graph_library
 from edgellm.errors import RuntimeFailure
@@ -29,7 +30,7 @@ class Watcher(Protocol):
         """Look at a computed operation, or change its outputs before they are used."""
 
 
-class Model:
+class Model(Closing):
     """A model and its vocabulary, to run in contexts that its user makes."""
 
     def __init__(self, gguf: Path) -> None:
@@ -44,10 +45,7 @@ class Model:
         self._vocab = llama.llama_model_get_vocab(self.handle)
         self.vocab_size = int(llama.llama_vocab_n_tokens(self._vocab))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._opened.close()
 
     def tokenize(self, text: str) -> list[int]:

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
 import gguf
 import numpy as np
-from gguf.gguf_writer import WriterState
 from numpy.typing import NDArray
 
 from edgellm.calibration import Calibration
 from edgellm.converters.gguf.tensors import gguf_names
+from edgellm.converters.gguf.writer import aligned, header_bytes
 from edgellm.errors import FormatError, InputError, UnsupportedError
 from edgellm.files import write_file
 from edgellm.gguf_file import GGUFFile, GGUFTensor, read_gguf
@@ -105,23 +104,8 @@ def write_imatrix(path: Path, imatrix: Imatrix) -> None:
         tensors |= {name + _SUMS: entry.sums, name + _COUNTS: entry.counts[:, None]}
     for name, values in tensors.items():
         writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
-    parts = [_header(writer), *(values.astype("<f4").tobytes() for values in tensors.values())]
-    write_file(path, b"".join(map(_aligned, parts)))
-
-
-def _header(writer: gguf.GGUFWriter) -> bytes:
-    file = BytesIO()
-    # gguf-py opens files by name only, but writes to whatever is open.
-    writer.fout, writer.state = [file], WriterState.EMPTY
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    return file.getvalue()
-
-
-def _aligned(content: bytes) -> bytes:
-    padding = -len(content) % gguf.GGUF_DEFAULT_ALIGNMENT
-    return content + bytes(padding)
+    parts = [header_bytes(writer), *(values.astype("<f4").tobytes() for values in tensors.values())]
+    write_file(path, b"".join(map(aligned, parts)))
 
 
 def read_imatrix(path: Path) -> Imatrix:

@@ -1,19 +1,15 @@
 """What a calibration has found so far, and the file that keeps it across interruptions."""
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgellm.converters.calibration.arrays import Arrays, keep_arrays, read_arrays
 from edgellm.converters.calibration.moments import F64Array
 from edgellm.converters.calibration.sites import Site
-from edgellm.files import output_errors, write_file
-
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError)
 
 
 @dataclass(slots=True)
@@ -45,35 +41,24 @@ class StateFile:
     def read(self) -> State:
         """What an earlier calibration left, or nothing."""
         try:
-            with np.load(BytesIO(self.path.read_bytes()), allow_pickle=False) as arrays:
-                return self._checked({name: arrays[name] for name in arrays.files})
-        except _UNREADABLE:
+            return self._checked(read_arrays(self.path))
+        except (ValueError, TypeError, KeyError):
             return State()
 
     def write(self, state: State) -> None:
         """Raises OutputError."""
         gains = np.array(state.gains).reshape(len(state.gains), self._disturbed)
         squares = {f"squares/{weight}": values for weight, values in state.squares.items()}
-        payload = BytesIO()
         windows = np.array([state.total_windows, state.windows])
-        np.savez(
-            payload,
-            allow_pickle=False,
-            windows=windows,
-            gains=gains,
-            logit_gains=state.logit_gains,
-            **squares,
-        )
-        with output_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(self.path, payload.getvalue())
+        known = {"windows": windows, "gains": gains, "logit_gains": state.logit_gains}
+        keep_arrays(self.path, known | squares)
 
     @property
     def _disturbed(self) -> int:
         return sum(not site.is_head for site in self.sites)
 
-    def _checked(self, arrays: dict[str, NDArray[np.generic]]) -> State:
-        """Raises ValueError or KeyError for anything this class does not write."""
+    def _checked(self, arrays: Arrays) -> State:
+        """Raises ValueError, TypeError or KeyError for anything this class does not write."""
         total, windows = map(int, arrays["windows"])
         gains = np.asarray(arrays["gains"], dtype=np.float64)
         if not 0 < windows <= total or gains.ndim != 2 or gains.shape[1] != self._disturbed:

@@ -43,7 +43,7 @@ def build_preamble(
             tensor.name, tensor.shape, np.dtype(np.float32), tensor.bytes, tensor.format.ggml_type
         )
     constants = b"" if rope_factors is None else rope_factors.tobytes()
-    return _aligned(_aligned(_header(writer)) + constants)
+    return aligned(aligned(header_bytes(writer)) + constants)
 
 
 def section_ends(preamble: bytes, tensors: Sequence[OutputTensor]) -> list[int]:
@@ -51,7 +51,8 @@ def section_ends(preamble: bytes, tensors: Sequence[OutputTensor]) -> list[int]:
     return list(accumulate((_padded(tensor.bytes) for tensor in tensors), initial=len(preamble)))
 
 
-def _header(writer: gguf.GGUFWriter) -> bytes:
+def header_bytes(writer: gguf.GGUFWriter) -> bytes:
+    """What the writer would put before the weights: metadata and tensor infos."""
     file = BytesIO()
     # gguf-py opens files by name only, but writes to whatever is open.
     writer.fout, writer.state = [file], WriterState.EMPTY
@@ -61,7 +62,8 @@ def _header(writer: gguf.GGUFWriter) -> bytes:
     return file.getvalue()
 
 
-def _aligned(content: bytes) -> bytes:
+def aligned(content: bytes) -> bytes:
+    """Padded, so that what follows lies as GGUF wants it."""
     return content.ljust(_padded(len(content)), b"\0")
 
 

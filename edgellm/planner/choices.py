@@ -229,8 +229,7 @@ class _Planner:
     def _refuse(self, search: Search, budget: Budget) -> NoReturn:
         """Say which limits exclude each other, when each alone can be met."""
         limits = search.limits
-        unhurried = Search(search.menus, search.offers, replace(limits, nanoseconds=None))
-        if limits.nanoseconds is not None and (fastest := unhurried.fastest()) is not None:
+        if limits.nanoseconds is not None and (fastest := search.fastest()) is not None:
             refuse_pace(
                 self.spec,
                 self.describe(fastest, budget.memory_bytes, self.judge.name),

@@ -10,9 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
-from typing import Self
 
+from edgellm.closing import Closing
 from edgellm.errors import RuntimeFailure
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
@@ -74,7 +73,7 @@ class Region:
     bytes: int
 
 
-class Processor:
+class Processor(Closing):
     """ggml's CPU backend with so many threads; a context manager that frees what it gave."""
 
     def __init__(self, threads: int) -> None:
@@ -93,15 +92,7 @@ class Processor:
         assert set_threads is not None
         _SET_THREADS(set_threads)(self._backend, threads)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._undo.close()
 
     def plain(self, size_bytes: int) -> Region:

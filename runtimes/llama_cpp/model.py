@@ -7,10 +7,10 @@ from time import perf_counter
 
 import psutil
 
+from edgellm.closing import Closing
 from edgellm.errors import InputError, UsageError
 from edgellm.events import Event
 from edgellm.runtimes.chat_template import TemplateHelper
-from edgellm.runtimes.closing import Closing
 from edgellm.runtimes.llama_cpp.answer import Answer
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgellm.closing import Closing
 from edgellm.errors import Cancelled, UsageError
 from edgellm.gguf_file import GGUFFile
-from edgellm.runtimes.closing import Closing
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import Library, load_library

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from edgellm.errors import FormatError
-from edgellm.files import output_errors, write_json
+from edgellm.files import keep_json
 from edgellm.hardware import Hardware, detect_hardware
 from edgellm.progress import ProgressSink, ignore_progress
 from edgellm.quant_tables import load_tables
@@ -61,9 +61,7 @@ def measure_decode_speed(
     if found is None:
         found = _measure(shape, threads, amx_fallback(cache) is None, efforts, progress)
         if path is not None and found.is_quiet:
-            with output_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, found.to_json())
+            keep_json(path, found.to_json())
     return found
 
 
