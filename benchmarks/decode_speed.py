@@ -23,6 +23,7 @@ from edgellm.formats import Tables
 from edgellm.gguf_file import read_gguf
 from edgellm.plan import KVPlan, Plan
 from edgellm.quant_tables import load_tables
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import load_library
@@ -30,7 +31,7 @@ from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.preconditions import KVFormats
 from edgellm.runtimes.llama_cpp.speed import measure_decode_speed
 from edgellm.runtimes.llama_cpp.timing import Measured
-from edgellm.runtimes.protocol import CancelToken, ignore_events
+from edgellm.runtimes.protocol import ignore_events
 from edgellm.spec import ModelSpec, Role
 from edgellm.speed import CONTEXT_FILL
 from tests.support.plans import fixed_plan

@@ -17,7 +17,8 @@ from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.quant_tables import load_tables
 from edgellm.runtimes import open_runtime
-from edgellm.runtimes.protocol import LoadOptions, SamplingOptions
+from edgellm.runtimes.options import LoadOptions, SamplingOptions
+from edgellm.runtimes.protocol import Request
 from tests.support.checkpoints import write_checkpoint
 
 SHAPES = {256: 4, 384: 6, 512: 8, 768: 12, 1024: 16}  # hidden size: layers
@@ -47,7 +48,7 @@ def decode_rate(path: Path, threads: int) -> float:
     sampling = SamplingOptions(temperature=0, max_tokens=TOKENS)
     options = LoadOptions(context=256, threads=threads)
     with open_runtime("llama.cpp").load(path, options, lambda event: None) as model:
-        *_, done = model.generate("The old house stood", sampling)
+        *_, done = model.generate(Request("The old house stood", sampling))
     assert isinstance(done, Done)
     return done.timings.rate(done.usage.generated_tokens, done.timings.decode_s)
 

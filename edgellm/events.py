@@ -1,6 +1,8 @@
 """What a running model tells its caller, in the order it happens; `type` names the wire event."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -23,19 +25,85 @@ class PrefillProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely the model found one token."""
+
+    token: int
+    text: str  # bytes that are no whole character are shown as U+FFFD
+    logprob: float  # natural logarithm, before temperature and filters
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLikelihoods:
+    """The token that was taken, and the likeliest ones in its place."""
+
+    taken: Likelihood
+    top: tuple[Likelihood, ...]  # likeliest first
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """New text of the answer; whole characters only."""
 
     type: ClassVar[str] = "text.delta"
     text: str
+    likelihoods: tuple[TokenLikelihoods, ...] = ()  # of the tokens since the last delta, if asked
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """New text of what the model thinks before it answers."""
+
+    type: ClassVar[str] = "reasoning.delta"
+    text: str
+    likelihoods: tuple[TokenLikelihoods, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool."""
+
+    type: ClassVar[str] = "tool_call"
+    id: str  # unique within the conversation
+    name: str
+    arguments: str  # a JSON object, as the model wrote it
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Measured bytes, by the component names of a plan's MemoryParts."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int  # scratch for one ubatch, and the logits
+    resident_bytes: int  # of the engine's whole process, mapped weights that were touched included
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySample:
+    """What the model's process takes now."""
+
+    type: ClassVar[str] = "memory.sample"
+    use: MemoryUse
 
 
 @dataclass(frozen=True, slots=True)
 class ContextFull:
-    """Generation stopped because the context holds no more tokens."""
+    """The context holds no more tokens: the answer ends here, or the prompt is too long."""
 
     type: ClassVar[str] = "context.full"
     used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContextTrimmed:
+    """The oldest turns left the context to make room; the system message stayed."""
+
+    type: ClassVar[str] = "context.trimmed"
+    dropped_messages: int
+    dropped_tokens: int
+    used: int  # tokens of the context in use afterwards
     limit: int
 
 
@@ -53,6 +121,9 @@ class Usage:
 
     prompt_tokens: int
     generated_tokens: int
+    cached_tokens: int = 0  # of the prompt, that needed no work
+    drafted_tokens: int = 0  # proposed by speculation
+    accepted_tokens: int = 0  # of those, confirmed by the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +142,47 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of an answer. stop_reason: "end", "stop", "length", "context_full", "cancelled"."""
+    """The end of an answer.
+
+    stop_reason: "end", "stop", "length", "tool_call", "context_full" or "cancelled".
+    """
 
     type: ClassVar[str] = "done"
     usage: Usage
     timings: Timings
     stop_reason: str
-    text: str = field(default="")
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
-Event = LoadProgress | PrefillProgress | TextDelta | ContextFull | EngineFallback | Done
+Event = (
+    LoadProgress
+    | PrefillProgress
+    | TextDelta
+    | ReasoningDelta
+    | ToolCall
+    | MemorySample
+    | ContextFull
+    | ContextTrimmed
+    | EngineFallback
+    | Done
+)
+
+EVENTS: Mapping[str, type[Event]] = MappingProxyType(
+    {
+        kind.type: kind
+        for kind in (
+            LoadProgress,
+            PrefillProgress,
+            TextDelta,
+            ReasoningDelta,
+            ToolCall,
+            MemorySample,
+            ContextFull,
+            ContextTrimmed,
+            EngineFallback,
+            Done,
+        )
+    }
+)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from edgellm.closing import Closing
 from edgellm.errors import EdgeLLMError, FormatError, InputError, RuntimeFailure
-from edgellm.runtimes.protocol import Message
+from edgellm.runtimes.messages import Message
 
 MAX_TEMPLATE_BYTES = 256 << 10
 MAX_OUTPUT_BYTES = 4 << 20

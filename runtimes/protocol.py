@@ -1,170 +1,97 @@
 """What every engine offers: load a model, answer, say what memory it takes, give it back."""
 
-import math
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from edgellm.errors import UsageError
-from edgellm.events import Event
+from edgellm.events import Event, MemoryUse
+from edgellm.runtimes.cancel import CancelToken
+from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 EventSink = Callable[[Event], None]
-MAX_SEED = (1 << 32) - 2  # 2^32 - 1 means "any seed" to llama.cpp
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation."""
-
-    role: str  # "system", "user" or "assistant"; the model's template decides
-    content: str
-
-
-Prompt = str | Sequence[Message]
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """How to load a model."""
-
-    context: int | None = None  # tokens the KV cache holds; None is DEFAULT_CONTEXT at most
-    key_format: str | None = None  # rows of quant_tables/kv_formats.toml; None is q8_0 where
-    value_format: str | None = None  # the model's heads divide into its blocks, else f16
-    ubatch: int = 512  # prompt tokens computed at once
-    threads: int | None = None  # None is one for each physical core
-    gpu_layers: int = 0  # -1 is all of them
-
-    def __post_init__(self) -> None:
-        _at_least(1, context=self.context, ubatch=self.ubatch, threads=self.threads)
-        _at_least(-1, gpu_layers=self.gpu_layers)
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingOptions:
-    """How to pick the next token: penalty, top-k, top-p, min-p, temperature, in this order."""
-
-    temperature: float = 0.7  # 0 always takes the likeliest token
-    top_k: int = 40  # 0 keeps every token
-    top_p: float = 0.95  # 1 keeps every token
-    min_p: float = 0.05  # 0 keeps every token
-    repeat_penalty: float = 1.1  # 1 is none
-    repeat_last_n: int = 64  # tokens the penalty looks back on
-    seed: int | None = None  # the same seed gives the same text; None draws one
-    max_tokens: int | None = None  # None goes on until the model ends or the context is full
-    stop: tuple[str, ...] = ()  # texts that end the answer and are not shown
-
-    def __post_init__(self) -> None:
-        _finite(0, math.inf, temperature=self.temperature)
-        _finite(0, 1, top_p=self.top_p, min_p=self.min_p)
-        _at_least(0, top_k=self.top_k, repeat_last_n=self.repeat_last_n, seed=self.seed)
-        _at_least(1, max_tokens=self.max_tokens)
-        if not 0 < self.repeat_penalty < math.inf:
-            raise UsageError(f"repeat_penalty is {self.repeat_penalty}; expected more than 0")
-        if self.seed is not None and self.seed > MAX_SEED:
-            raise UsageError(f"seed is {self.seed}; expected at most {MAX_SEED}")
-        if "" in self.stop:
-            raise UsageError("a stop text is empty; leave it out")
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringOptions:
-    """How to load a model whose predictions are to be judged."""
-
-    window: int  # tokens the KV cache holds
-    first: int  # position in a window from which on predictions are wanted
-    key_format: str = "f16"  # rows of quant_tables/kv_formats.toml; f16 shows the weights alone
-    value_format: str = "f16"
-    threads: int | None = None  # None is one for each physical core
-
-    def __post_init__(self) -> None:
-        _at_least(2, window=self.window)
-        _at_least(1, threads=self.threads)
-        if not 0 <= self.first < self.window - 1:
-            raise UsageError(f"first is {self.first}; expected 0 to {self.window - 2}")
-
-    @property
-    def predictions(self) -> int:
-        """Predictions of each window: the last token's is none that the window could judge."""
-        return self.window - 1 - self.first
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryUse:
-    """Measured bytes, by the component names of a plan's MemoryParts."""
-
-    weights_bytes: int
-    kv_cache_bytes: int
-    compute_bytes: int  # scratch for one ubatch, and the logits
-    resident_bytes: int  # of the whole process, mapped weights that were touched included
-
-
-class CancelToken:
-    """Asks a load or an answer to stop; safe from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._cancelled = False
-        self._listeners: list[Callable[[], None]] = []
-
-    @property
-    def cancelled(self) -> bool:
-        return self._cancelled
-
-    def cancel(self) -> None:
-        with self._lock:
-            self._cancelled = True
-            listeners = tuple(self._listeners)
-        for listener in listeners:
-            listener()
-
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` on cancel, or now if that has happened; returns how to stop."""
-        with self._lock:
-            self._listeners.append(listener)
-            already = self._cancelled
-        if already:
-            listener()
-        return lambda: self._listeners.remove(listener)
 
 
 def ignore_events(event: Event) -> None:
     """The sink for callers who do not watch."""
 
 
+def nothing_to_drop() -> None:
+    """The `shorter` of a prompt that may not lose anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One answer asked of an engine, which knows text and tokens but no conversations."""
+
+    prompt: str  # special tokens written out in it mean themselves
+    sampling: SamplingOptions
+    grammar: str | None = None  # GBNF that the answer follows from its first token on
+    logprobs: int | None = None  # how many likely tokens to report beside each one taken
+    shown: tuple[str, ...] = ()  # control tokens that are text here, such as "[TOOL_CALLS]"
+    # Asked each time the context is full: the prompt without its oldest turns, or None.
+    shorter: Callable[[], str | None] = nothing_to_drop
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known about a model once it is in memory."""
+
+    context: int  # tokens that prompt and answer may take together
+    chat_template: str | None  # None when the model takes plain text only
+    bos: str  # as text; empty where the vocabulary has none
+    eos: str
+    default_sampling: SamplingOptions  # what the model's makers recommend, where they did
+    can_shift: bool  # whether turns can leave the context without reading the rest again
+    load_s: float
+
+
 class LoadedModel(Protocol):
     """A model in memory; a context manager that gives the memory back."""
 
     @property
-    def context(self) -> int:
-        """Tokens that prompt and answer may take together."""
-        ...
+    def info(self) -> ModelInfo: ...
 
-    @property
-    def chat_template(self) -> str | None:
-        """The template for conversations; None when the model takes plain text only."""
-        ...
-
-    @property
-    def default_sampling(self) -> SamplingOptions:
-        """What the model's makers recommend, where they did."""
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a prompt, as generate() reads it. Raises InputError."""
         ...
 
     def generate(
-        self,
-        prompt: Prompt,
-        sampling: SamplingOptions | None = None,
-        cancel: CancelToken | None = None,
+        self, request: Request, cancel: CancelToken | None = None
     ) -> Generator[Event, None, None]:
-        """Answer plain text as it is, or a conversation through the chat template.
+        """Answer; what an earlier prompt shares with this one is not computed again.
 
         Ends with Done. Closing the iterator stops the work. One answer at a time.
+        Raises InputError for a prompt that is empty or does not fit the context, UsageError for a
+        grammar that is none, RuntimeFailure when the engine fails.
+        """
+        ...
+
+    def embed(
+        self, texts: Sequence[str], cancel: CancelToken | None = None
+    ) -> "NDArray[np.float32]":
+        """One vector a text, [texts, width], of length 1, pooled as the model's file says.
+
+        Raises InputError for a text that does not fit, BudgetError, Cancelled, RuntimeFailure.
+        """
+        ...
+
+    def save_state(self, prompt: str, path: Path) -> int:
+        """Keep the KV cache of what this prompt shares with one that was answered.
+
+        Returns the tokens kept, 0 when nothing is shared and nothing was written.
+        Raises OutputError, RuntimeFailure.
+        """
+        ...
+
+    def restore_state(self, path: Path) -> int:
+        """Take back what save_state() wrote; returns the tokens. Only this very model and set-up
+        can: raises IntegrityError for a file that was changed, is another's or is damaged.
         """
         ...
 
@@ -250,15 +177,3 @@ class Runtime(Protocol):
     ) -> Scorer:
         """Load a model to be judged; `cancel` also ends its scoring. Raises what load() raises."""
         ...
-
-
-def _at_least(least: int, **values: int | None) -> None:
-    for name, value in values.items():
-        if value is not None and value < least:
-            raise UsageError(f"{name} is {value}; expected at least {least}")
-
-
-def _finite(least: float, most: float, **values: float) -> None:
-    for name, value in values.items():
-        if not (least <= value <= most and math.isfinite(value)):
-            raise UsageError(f"{name} is {value}; expected {least} to {most}")

@@ -15,18 +15,13 @@ from edgellm.apps.cli.models import Loadable
 from edgellm.apps.cli.output import note, print_json
 from edgellm.artifact import Artifact
 from edgellm.errors import UsageError
-from edgellm.events import ContextFull, Done, EngineFallback, Event, TextDelta
+from edgellm.events import ContextFull, Done, EngineFallback, Event, MemoryUse, TextDelta
 from edgellm.plan import MemoryParts
 from edgellm.runtimes import open_runtime
-from edgellm.runtimes.protocol import (
-    CancelToken,
-    LoadedModel,
-    LoadOptions,
-    MemoryUse,
-    Message,
-    Prompt,
-    SamplingOptions,
-)
+from edgellm.runtimes.cancel import CancelToken
+from edgellm.runtimes.messages import Message, Prompt
+from edgellm.runtimes.options import LoadOptions, SamplingOptions
+from edgellm.runtimes.protocol import LoadedModel
 from edgellm.units import format_bytes, parse_size
 
 ENGINE = "llama.cpp"  # runs GGUF files, the one kind of artifact there is

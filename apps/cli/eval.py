@@ -103,7 +103,7 @@ def command(
     from edgellm.apps.cli.keeping import target_for
     from edgellm.apps.cli.models import find_loadable, needs_conversion
     from edgellm.apps.cli.quality_report import Report
-    from edgellm.runtimes.protocol import ScoringOptions
+    from edgellm.runtimes.options import ScoringOptions
     from edgellm.saved_reference import SavedReference, is_saved_reference
     from edgellm.store import Store
 

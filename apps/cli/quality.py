@@ -19,7 +19,8 @@ from edgellm.hardware import detect_hardware
 from edgellm.likeliest import TAIL
 from edgellm.runtimes import open_runtime
 from edgellm.runtimes.llama_cpp.scoring import scoring_bytes
-from edgellm.runtimes.protocol import Scorer, ScoringOptions
+from edgellm.runtimes.options import ScoringOptions
+from edgellm.runtimes.protocol import Scorer
 from edgellm.saved_reference import (
     ReferenceHeader,
     SavedReference,

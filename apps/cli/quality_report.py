@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgellm.evaluation import PositionRange, Quality
-from edgellm.runtimes.protocol import ScoringOptions
+from edgellm.runtimes.options import ScoringOptions
 from edgellm.units import format_bytes
 
 

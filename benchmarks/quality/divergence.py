@@ -11,7 +11,7 @@ from edgellm.gguf_file import read_gguf
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer
-from edgellm.runtimes.protocol import ScoringOptions
+from edgellm.runtimes.options import ScoringOptions
 
 
 class Reference:

@@ -22,7 +22,7 @@ from edgellm.families import read_spec
 from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.quant_tables import load_tables
-from edgellm.runtimes.protocol import ScoringOptions
+from edgellm.runtimes.options import ScoringOptions
 
 WINDOW = 512
 FORMATS = ("q8_0", "q4_K", "q2_K")

@@ -4,9 +4,9 @@ from collections.abc import Generator
 from time import perf_counter
 
 from edgellm.events import ContextFull, Done, Event, PrefillProgress, TextDelta, Timings, Usage
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
-from edgellm.runtimes.protocol import CancelToken
 from edgellm.runtimes.text_stream import TextStream
 
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgellm.errors import RuntimeFailure
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import ENGINE, StatusError
-from edgellm.runtimes.protocol import CancelToken
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,14 @@ class Context:
         if self._handle is None:
             raise RuntimeFailure(ENGINE, "the model has been closed")
         return self._handle
+
+    @property
+    def can_shift(self) -> bool:
+        """Whether positions can move without the tokens being read again."""
+        memory = llama.llama_get_memory(self.handle)
+        assert memory is not None
+        shiftable: bool = llama.llama_memory_can_shift(memory)
+        return shiftable
 
     def clear(self) -> None:
         """Forget every token."""

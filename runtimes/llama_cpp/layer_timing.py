@@ -9,13 +9,14 @@ import gguf
 import numpy as np
 
 from edgellm.progress import ProgressSink
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.preconditions import KVFormats, allowed_kv_formats
 from edgellm.runtimes.llama_cpp.timing import Effort, Measured, Stage, measure_in_turn
-from edgellm.runtimes.protocol import CancelToken, ignore_events
+from edgellm.runtimes.protocol import ignore_events
 
 _WIDTH = 64  # of everything; the narrowest head that llama.cpp rotates before it caches it
 _VOCABULARY = 32

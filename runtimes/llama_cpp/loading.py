@@ -7,11 +7,12 @@ from pathlib import Path
 
 from edgellm.errors import Cancelled
 from edgellm.events import LoadProgress
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import Library, StatusError
 from edgellm.runtimes.llama_cpp.preconditions import KVFormats
-from edgellm.runtimes.protocol import CancelToken, EventSink
+from edgellm.runtimes.protocol import EventSink
 
 
 def load_weights(

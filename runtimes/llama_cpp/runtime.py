@@ -13,13 +13,13 @@ import psutil
 from edgellm.events import EngineFallback
 from edgellm.gguf_file import GGUFFile, read_gguf
 from edgellm.plan import DEFAULT_CONTEXT
-from edgellm.runtimes.chat_template import TemplateHelper
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.amx import amx_fallback
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.logged_memory import logged_bytes
-from edgellm.runtimes.llama_cpp.model import LlamaCppModel, Loaded
+from edgellm.runtimes.llama_cpp.model import BufferBytes, LlamaCppModel
 from edgellm.runtimes.llama_cpp.preconditions import (
     KVFormats,
     ModelFacts,
@@ -30,14 +30,8 @@ from edgellm.runtimes.llama_cpp.preconditions import (
 from edgellm.runtimes.llama_cpp.sampling import recommended_sampling
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
-from edgellm.runtimes.protocol import (
-    CancelToken,
-    EventSink,
-    LoadOptions,
-    SamplingOptions,
-    ScoringOptions,
-    ignore_events,
-)
+from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
+from edgellm.runtimes.protocol import EventSink, ModelInfo, ignore_events
 from edgellm.tokenizer.text_rules import TextRules
 
 BYTES_PER_THREAD = 32 << 20  # weights
@@ -91,8 +85,6 @@ class LlamaCppRuntime:
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
         with ExitStack() as undo:
-            # Started first, so that it is ready when the model is.
-            helper = undo.enter_context(TemplateHelper()) if settings.chat_template else None
             model = load_weights(
                 library,
                 path,
@@ -115,16 +107,17 @@ class LlamaCppRuntime:
             )
             undo.pop_all()
         kv_cache_bytes, compute_bytes = logged_bytes(library.lines_since(mark))
-        loaded = Loaded(
-            context_tokens=settings.context_tokens,
+        info = ModelInfo(
+            context=settings.context_tokens,
             chat_template=settings.chat_template,
+            bos=vocabulary.text(vocabulary.bos),
+            eos=vocabulary.text(vocabulary.eos),
             default_sampling=settings.sampling,
-            weights_bytes=llama.llama_model_size(model),
-            kv_cache_bytes=kv_cache_bytes,
-            compute_bytes=compute_bytes,
+            can_shift=context.can_shift,
             load_s=perf_counter() - started,
         )
-        return LlamaCppModel(library, model, context, vocabulary, helper, loaded)
+        buffers = BufferBytes(llama.llama_model_size(model), kv_cache_bytes, compute_bytes)
+        return LlamaCppModel(library, model, context, vocabulary, info, buffers)
 
     def open_scorer(
         self,

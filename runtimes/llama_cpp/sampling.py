@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgellm.errors import FormatError, UsageError
 from edgellm.runtimes.llama_cpp.bindings import llama
-from edgellm.runtimes.protocol import MAX_SEED, SamplingOptions
+from edgellm.runtimes.options import MAX_SEED, SamplingOptions
 
 
 def recommended_sampling(path: Path, metadata: Mapping[str, object]) -> SamplingOptions:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgellm.closing import Closing
 from edgellm.errors import Cancelled, UsageError
 from edgellm.gguf_file import GGUFFile
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import Library, load_library
@@ -19,7 +20,8 @@ from edgellm.runtimes.llama_cpp.preconditions import (
     read_facts,
 )
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
-from edgellm.runtimes.protocol import CancelToken, EventSink, ScoringOptions
+from edgellm.runtimes.options import ScoringOptions
+from edgellm.runtimes.protocol import EventSink
 from edgellm.tokenizer.text_rules import TextRules
 
 if TYPE_CHECKING:

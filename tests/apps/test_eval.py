@@ -9,7 +9,7 @@ import pytest
 from edgellm.bundled import bundled_checkpoint
 from edgellm.hardware import detect_hardware
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.protocol import ScoringOptions
+from edgellm.runtimes.options import ScoringOptions
 from tests.apps.conftest import Cli
 from tests.support.conversions import convert_folder
 from tests.support.gguf import TinyLlama

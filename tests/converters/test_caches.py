@@ -23,7 +23,7 @@ from edgellm.formats import Tables
 from edgellm.progress import Progress
 from edgellm.quant_tables import load_tables
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.protocol import ScoringOptions
+from edgellm.runtimes.options import ScoringOptions
 from edgellm.spec import ModelSpec
 from tests.support.conversions import convert_folder, tiny_checkpoint
 from tests.support.quality import textbook_quality

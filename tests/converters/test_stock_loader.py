@@ -12,7 +12,7 @@ from edgellm.families import FAMILIES, read_spec
 from edgellm.quant_tables import load_tables
 from edgellm.runtimes.llama_cpp.amx import amx_fallback
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.protocol import ScoringOptions
+from edgellm.runtimes.options import ScoringOptions
 from edgellm.spec import Role
 from tests.support.checkpoints import NOVELIST_VOCAB
 from tests.support.conversions import tiny_checkpoint

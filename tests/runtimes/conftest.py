@@ -8,7 +8,7 @@ import pytest
 
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.protocol import LoadOptions
+from edgellm.runtimes.options import LoadOptions
 from tests.support.gguf import TinyLlama
 
 LoadTiny = Callable[..., LlamaCppModel]

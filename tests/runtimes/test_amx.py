@@ -8,7 +8,7 @@ import pytest
 from edgellm.events import EngineFallback
 from edgellm.runtimes.llama_cpp import amx, amx_probe
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.protocol import LoadOptions
+from edgellm.runtimes.options import LoadOptions
 
 SAPPHIRE_RAPIDS = "processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 avx512_fp16 amx_tile amx_int8\n"
 DIES = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")

@@ -8,7 +8,7 @@ import pytest
 
 from edgellm.errors import EdgeLLMError, FormatError, InputError
 from edgellm.runtimes.chat_template import TemplateHelper, render
-from edgellm.runtimes.protocol import Message
+from edgellm.runtimes.messages import Message
 from tests.support.chat_templates import TEMPLATES
 
 DIALOGUE = (

@@ -11,9 +11,12 @@ import pytest
 
 from edgellm.errors import InputError, RuntimeFailure, UsageError
 from edgellm.events import ContextFull, Done, Event, PrefillProgress, TextDelta
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.library import load_library
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
-from edgellm.runtimes.protocol import CancelToken, LoadOptions, Message, Prompt, SamplingOptions
+from edgellm.runtimes.messages import Message, Prompt
+from edgellm.runtimes.options import LoadOptions, SamplingOptions
+from edgellm.runtimes.protocol import Request
 from edgellm.runtimes.text_stream import TextStream
 from edgellm.tokenizer.text_rules import METADATA_KEY, TextRules
 from tests.runtimes.conftest import LoadTiny
@@ -22,7 +25,7 @@ GREEDY = SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=24)
 
 
 def answer(model: LlamaCppModel, prompt: Prompt, sampling: SamplingOptions = GREEDY) -> Done:
-    *_, done = model.generate(prompt, sampling)
+    *_, done = model.generate(Request(prompt, sampling))
     assert isinstance(done, Done)
     return done
 
@@ -85,13 +88,13 @@ def test_a_strong_repeat_penalty_forbids_repeats(tiny: LlamaCppModel) -> None:
 
 
 def test_prefill_goes_in_ubatches_and_reports_each(tiny: LlamaCppModel) -> None:
-    events = list(tiny.generate("x" * 150, GREEDY))
+    events = list(tiny.generate(Request("x" * 150, GREEDY)))
     progress = [event.processed for event in events if isinstance(event, PrefillProgress)]
     assert progress == [0, 64, 128, 152]
 
 
 def test_text_of_the_deltas_is_the_text_of_the_end(tiny: LlamaCppModel) -> None:
-    events = list(tiny.generate("hello", SamplingOptions(seed=3, max_tokens=60)))
+    events = list(tiny.generate(Request("hello", SamplingOptions(seed=3, max_tokens=60))))
     deltas = [event.text for event in events if isinstance(event, TextDelta)]
     assert isinstance(done := events[-1], Done)
     assert "".join(deltas) == done.text
@@ -110,7 +113,7 @@ def test_a_stop_text_ends_the_answer_and_is_not_shown(tiny: LlamaCppModel) -> No
 
 
 def test_a_full_context_is_an_event_and_then_the_end(tiny: LlamaCppModel) -> None:
-    events = list(tiny.generate("x" * 500, SamplingOptions(seed=1)))
+    events = list(tiny.generate(Request("x" * 500, SamplingOptions(seed=1))))
     assert isinstance(full := events[-2], ContextFull)
     assert (full.used, full.limit) == (512, 512)
     assert isinstance(done := events[-1], Done)
@@ -216,7 +219,7 @@ def test_cancelling_while_the_prompt_is_read_stops_inside_a_ubatch(load_tiny: Lo
     cancel = CancelToken()
     whole = answer(model, "x" * 2000, SamplingOptions(max_tokens=1))
     threading.Timer(whole.timings.prefill_s / 10, cancel.cancel).start()
-    events = list(model.generate("x" * 2000, GREEDY, cancel))
+    events = list(model.generate(Request("x" * 2000, GREEDY), cancel))
     assert isinstance(done := events[-1], Done)
     assert done.stop_reason == "cancelled"
     assert [event.processed for event in events if isinstance(event, PrefillProgress)] == [0]
@@ -225,7 +228,7 @@ def test_cancelling_while_the_prompt_is_read_stops_inside_a_ubatch(load_tiny: Lo
 def test_cancelling_between_tokens_keeps_the_text_so_far(tiny: LlamaCppModel) -> None:
     cancel = CancelToken()
     events: list[Event] = []
-    for event in tiny.generate("hello", SamplingOptions(seed=1), cancel):
+    for event in tiny.generate(Request("hello", SamplingOptions(seed=1)), cancel):
         events.append(event)
         if sum(isinstance(seen, TextDelta) for seen in events) == 5:
             cancel.cancel()
@@ -237,7 +240,7 @@ def test_cancelling_between_tokens_keeps_the_text_so_far(tiny: LlamaCppModel) ->
 
 def test_closing_the_answer_lets_the_next_one_begin(tiny: LlamaCppModel) -> None:
     before = answer(tiny, "hello").text
-    events = tiny.generate("other", GREEDY)
+    events = tiny.generate(Request("other", GREEDY))
     next(events)
     with pytest.raises(UsageError, match="already answering"):
         answer(tiny, "hello")
@@ -247,7 +250,7 @@ def test_closing_the_answer_lets_the_next_one_begin(tiny: LlamaCppModel) -> None
 
 def test_a_closed_model_says_so(load_tiny: LoadTiny) -> None:
     model = load_tiny()
-    events = model.generate("hello", GREEDY)
+    events = model.generate(Request("hello", GREEDY))
     next(events)
     model.close()
     with pytest.raises(RuntimeFailure, match="closed"):

@@ -9,10 +9,12 @@ import pytest
 
 from edgellm.errors import Cancelled, FormatError, InputError, RuntimeFailure, UnsupportedError
 from edgellm.events import Done, EngineFallback, Event, LoadProgress
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.preconditions import allowed_kv_formats
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime, physical_cores, useful_threads
-from edgellm.runtimes.protocol import CancelToken, LoadOptions, SamplingOptions
+from edgellm.runtimes.options import LoadOptions, SamplingOptions
+from edgellm.runtimes.protocol import Request
 from edgellm.tokenizer.text_rules import METADATA_KEY
 from tests.runtimes.conftest import LoadTiny
 from tests.support.gguf import TinyLlama, vocabulary
@@ -35,7 +37,7 @@ def test_progress_rises_to_one_and_nothing_is_printed(
 def test_every_allowed_kv_format_loads_and_answers(name: str, load_tiny: LoadTiny) -> None:
     options = LoadOptions(key_format=name, value_format=name, ubatch=32)
     model = load_tiny(options, hidden=128, heads=2)
-    *_, done = model.generate("hello " * 20, SamplingOptions(max_tokens=3, seed=1))
+    *_, done = model.generate(Request("hello " * 20, SamplingOptions(max_tokens=3, seed=1)))
     assert isinstance(done, Done)
     assert done.usage.generated_tokens == 3
 

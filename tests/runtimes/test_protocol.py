@@ -3,7 +3,8 @@
 import pytest
 
 from edgellm.errors import UsageError
-from edgellm.runtimes.protocol import CancelToken, LoadOptions, SamplingOptions
+from edgellm.runtimes.cancel import CancelToken
+from edgellm.runtimes.options import LoadOptions, SamplingOptions
 
 
 @pytest.mark.parametrize(

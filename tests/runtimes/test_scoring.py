@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from edgellm.errors import Cancelled, UsageError
 from edgellm.gguf_file import read_gguf
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, scoring_bytes
-from edgellm.runtimes.protocol import CancelToken, LoadOptions, Runtime, Scorer, ScoringOptions
+from edgellm.runtimes.options import LoadOptions, ScoringOptions
+from edgellm.runtimes.protocol import Runtime, Scorer
 from tests.support.gguf import TinyLlama
 from tests.support.llama_cpp_reference import llama_cpp_logits, quiet_llama_cpp
 

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, normalizers
 
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.protocol import LoadOptions
+from edgellm.runtimes.options import LoadOptions
 from tests.support.awkward_text import awkward_lines
 from tests.support.checkpoints import write_checkpoint
 from tests.support.conversions import convert_folder
