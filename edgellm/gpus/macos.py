@@ -29,13 +29,11 @@ def _gpu(row: dict[str, object]) -> Gpu | None:
         return None
     vendor = _vendor(_text(row, "spdisplays_vendor").lower())
     total_bytes = _vram_bytes(_text(row, "spdisplays_vram") or _text(row, "_spdisplays_vram"))
-    return Gpu(
-        name=clean_name(name),
-        vendor=vendor,
-        # Apple's own GPUs have no memory apart; Intel's say "spdisplays_vram_shared" instead.
-        shared_memory=vendor == "apple" or total_bytes is None,
-        memory_total_bytes=None if vendor == "apple" else total_bytes,
-    )
+    # Apple's own GPUs list no memory; Intel's say which part of the machine's they take.
+    if vendor == "apple" or "spdisplays_vram_shared" in row:
+        total_bytes = None
+    shared = total_bytes is None
+    return Gpu(clean_name(name), vendor, shared_memory=shared, memory_total_bytes=total_bytes)
 
 
 def _vendor(text: str) -> str:

@@ -39,14 +39,24 @@ def describe_adapter(values: Mapping[str, object]) -> Gpu | None:
     if not isinstance(name, str) or (vendor is None and "adreno" not in name.lower()):
         return None
     shared = _ON_CHIP.search(name) is not None
-    driver = values.get(_DRIVER)
+    driver = _driver(values.get(_DRIVER), vendor)
     return Gpu(
         name=clean_name(name),
         vendor=vendor or "qualcomm",
         shared_memory=shared,
         memory_total_bytes=None if shared else _memory_bytes(values),
-        driver=clean_name(driver) if isinstance(driver, str) else None,
+        driver=driver,
     )
+
+
+def _driver(version: object, vendor: str | None) -> str | None:
+    """The version, as its maker counts: NVIDIA's 536.23 is 31.0.15.3623 to Windows."""
+    if not isinstance(version, str) or not version:
+        return None
+    digits = "".join(version.split(".")[-2:])
+    if vendor == "nvidia" and version.count(".") == 3 and digits.isdigit() and len(digits) > 5:
+        return f"{digits[-5:-2]}.{digits[-2:]}"
+    return clean_name(version)
 
 
 def _memory_bytes(values: Mapping[str, object]) -> int | None:
