@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from edgellm.closing import Closing
 from edgellm.errors import Cancelled, EdgeLLMError, InputError, RuntimeFailure
-from edgellm.files import write_all
 from edgellm.runtimes.worker.crossing import decode_error
 from edgellm.runtimes.worker.frames import Frame, FrameError, Kind, pack, pack_call, read_frame
 from edgellm.runtimes.worker.process import WorkerProcess
@@ -138,7 +137,8 @@ class _Worker:
     def _write(self) -> None:
         with suppress(OSError), self._process.requests as pipe:
             while (frame := self._outgoing.get()) is not None:
-                write_all(pipe, frame)
+                pipe.write(frame)
+                pipe.flush()
 
     def _read(self) -> None:
         problem = "a caller's function raised, and its process was stopped"

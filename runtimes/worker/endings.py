@@ -2,10 +2,10 @@
 
 import re
 import signal
-import sys
 
 from edgellm.runtimes.failures import printable_line
 
+_SIGKILL = 9  # Windows' Python does not name it
 _LINES = 3
 _CHARACTERS = 400
 # Windows ends a crashed process with an NTSTATUS.
@@ -34,7 +34,7 @@ def ending(status: int, log: str) -> str:
 def status_name(status: int) -> str:
     if status < 0:
         name = (signal.strsignal(-status) or "unknown").lower()
-        hint = "; perhaps the system is out of memory" if -status == _kill_signal() else ""
+        hint = "; perhaps the system is out of memory" if -status == _SIGKILL else ""
         return f"signal {-status} ({name}){hint}"
     if status in _STATUSES:
         return f"status {status:#010x} ({_STATUSES[status]})"
@@ -59,7 +59,3 @@ def _parted(log: str) -> tuple[str, bool, str]:
         head, tail = said[: tracebacks[-1].start()], said[tracebacks[-1].end() :]
         said = head + "\n".join(line for line in tail.splitlines() if not line.startswith(" "))
     return said, fault is not None, log[fault.end() :] if fault else ""
-
-
-def _kill_signal() -> int:
-    return 0 if sys.platform == "win32" else signal.SIGKILL

@@ -5,7 +5,7 @@ Header, little endian: the body's length (4 bytes), the kind (1), the number of 
 
 import struct
 from enum import IntEnum
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 MAX_BODY_BYTES = 64 << 20
 _HEADER = struct.Struct("<IBI")
@@ -57,7 +57,7 @@ def unpack_call(body: bytes) -> tuple[str, bytes]:
     return method.decode("ascii"), rest
 
 
-def read_frame(stream: BinaryIO) -> Frame | None:
+def read_frame(stream: IO[bytes]) -> Frame | None:
     """The next message; None at the end, also where that comes in the middle of one.
 
     stream: buffered, so that its read() returns all that is asked for. Raises FrameError.

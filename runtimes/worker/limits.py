@@ -38,6 +38,7 @@ def leave_no_core() -> None:
 
 
 def _stack_bytes() -> int:
+    assert sys.platform != "win32"
     import resource
 
     size_bytes, _ = resource.getrlimit(resource.RLIMIT_STACK)

@@ -1,11 +1,11 @@
 """The parent's hold on one worker process: its pipes, what it wrote to stderr, its end."""
 
-import io
+import os
 import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import BinaryIO
+from typing import IO
 
 from edgellm.children import child_command, child_environment
 from edgellm.closing import Closing
@@ -26,9 +26,9 @@ class WorkerProcess:
         self._popen = _start(command, engine)
         self._job = _job(self._popen, memory_limit_bytes)
         assert self._popen.stdin
-        assert isinstance(self._popen.stdout, io.RawIOBase)
-        self.requests: BinaryIO = self._popen.stdin
-        self.replies: BinaryIO = io.BufferedReader(self._popen.stdout)
+        assert self._popen.stdout
+        self.requests: IO[bytes] = self._popen.stdin
+        self.replies: IO[bytes] = self._popen.stdout
         self._log = b""
         self._drainer = threading.Thread(target=self._drain, name="edgellm-stderr", daemon=True)
         self._drainer.start()
@@ -61,7 +61,7 @@ class WorkerProcess:
         pipe = self._popen.stderr
         assert pipe
         with pipe:
-            while piece := pipe.read(_LOG_BYTES):
+            while piece := os.read(pipe.fileno(), _LOG_BYTES):
                 self._log = (self._log + piece)[-_LOG_BYTES:]
 
 
@@ -71,7 +71,6 @@ def _start(command: list[str], engine: str) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
-            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -87,5 +86,5 @@ def _job(process: subprocess.Popen[bytes], memory_limit_bytes: int | None) -> "C
     if sys.platform == "win32":
         from edgellm.runtimes.worker.windows_job import Job
 
-        return Job(int(process._handle), memory_limit_bytes)
+        return Job(int(process._handle), memory_limit_bytes)  # type: ignore[attr-defined]
     return None
