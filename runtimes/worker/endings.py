@@ -43,19 +43,17 @@ def status_name(status: int) -> str:
 
 def last_words(log: str) -> str:
     """The last lines that tell something; for a bare fault, where in Python it happened."""
-    said, fault, frames = _parted(log)
-    lines = [line for line in map(printable_line, said.splitlines()) if line]
+    said, *fault = _FAULT.split(log, maxsplit=1)
+    lines = [line for line in map(printable_line, _without_tracebacks(said)) if line]
     if not lines and fault:
-        lines = [printable_line(frame) for frame in _FRAME.findall(frames)[:1]]
+        lines = [printable_line(frame) for frame in _FRAME.findall(fault[0])[:1]]
     return "; ".join(lines[-_LINES:])[-_CHARACTERS:]
 
 
-def _parted(log: str) -> tuple[str, bool, str]:
-    """What was said before a fault, whether there was one, and its frames."""
-    fault = _FAULT.search(log)
-    said = log[: fault.start()] if fault else log
-    if tracebacks := list(_TRACEBACK.finditer(said)):
-        # Of a traceback only its last line, which is not indented, says what went wrong.
-        head, tail = said[: tracebacks[-1].start()], said[tracebacks[-1].end() :]
-        said = head + "\n".join(line for line in tail.splitlines() if not line.startswith(" "))
-    return said, fault is not None, log[fault.end() :] if fault else ""
+def _without_tracebacks(log: str) -> list[str]:
+    """The lines of a log; of each traceback only the last, which says what went wrong."""
+    before, *tracebacks = _TRACEBACK.split(log)
+    lines = before.splitlines()
+    for traceback in tracebacks:
+        lines += [line for line in traceback.splitlines() if not line.startswith(" ")]
+    return lines

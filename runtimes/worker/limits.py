@@ -19,8 +19,10 @@ def limit_memory(limit_bytes: int) -> None:
         return
     import resource
 
-    threads = (os.cpu_count() or 1) + _OTHER_THREADS
-    allowed_bytes = limit_bytes + threads * _stack_bytes()
+    stack_bytes, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    if stack_bytes == resource.RLIM_INFINITY:
+        stack_bytes = _STACK_BYTES
+    allowed_bytes = limit_bytes + ((os.cpu_count() or 1) + _OTHER_THREADS) * stack_bytes
     _, hard_bytes = resource.getrlimit(resource.RLIMIT_DATA)
     if hard_bytes != resource.RLIM_INFINITY:
         allowed_bytes = min(allowed_bytes, hard_bytes)
@@ -35,11 +37,3 @@ def leave_no_core() -> None:
 
     _, hard_bytes = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard_bytes))
-
-
-def _stack_bytes() -> int:
-    assert sys.platform != "win32"
-    import resource
-
-    size_bytes, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    return _STACK_BYTES if size_bytes == resource.RLIM_INFINITY else size_bytes
