@@ -15,6 +15,7 @@ from edgellm.apps.cli.planning import DEFAULT_MODE, PlanningOptions, free_memory
 from edgellm.artifact import MANIFEST, Artifact, open_artifact
 from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
 from edgellm.checkpoint import Checkpoint, open_checkpoint
+from edgellm.children import child_environment
 from edgellm.files import FileStamp
 from edgellm.store import Store
 
@@ -105,7 +106,7 @@ def converted(
     command = edgellm_command(
         "convert", str(checkpoint.folder), *out, *options.flags, *judged, *more, "--json"
     )
-    code = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
+    code = subprocess.run(command, stdout=subprocess.DEVNULL, env=child_environment()).returncode
     if code:
         raise typer.Exit(code)  # the conversion has said why
     return store.open(name)
