@@ -57,7 +57,7 @@ _NUMBERS = ("physical_cores", "logical_cores", "memory_total_bytes", "memory_ava
 def detect_hardware(*, gpus: bool = True) -> Hardware:
     """Look at this machine. Under a container's memory limit, the limit counts.
 
-    gpus: look for them too, which takes some 0.1 s where there are any.
+    gpus: look for them too, which runs a command of the driver where there is one.
     """
     import psutil
 

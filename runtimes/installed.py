@@ -7,16 +7,16 @@ for some.
 
 import os
 import re
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+from edgellm.children import child_command, child_environment
 from edgellm.quant_tables import load_tables
 from edgellm.runtimes.surroundings import Device, Installed
 
-_PROBE = (sys.executable, "-P", "-m", "edgellm.runtimes.llama_cpp.devices")
+_PROBE = "edgellm.runtimes.llama_cpp.devices"
 _PROBE_LIMIT_S = 30.0  # the first look at a CUDA device takes seconds
 _MAX_DEVICES = 64
 # Files, by what they are code for. Where a library was built in one piece, none has such a name.
@@ -26,10 +26,13 @@ _ONNX = MappingProxyType({"onnxruntime_providers_cuda": "CUDA", "directml": "Dir
 
 
 def look_installed() -> Installed:
-    """Look at this Python's packages; a fresh look each time, as pip may have been at work."""
+    """Look at this Python's packages; a fresh look each time, as pip may have been at work.
+
+    Raises UnsupportedError where llama.cpp was built for a GPU and Python cannot be started.
+    """
     llama_cpp = frozenset(ggml_devices(_file_names(_llama_cpp_folders())))
     built_with = {"llama.cpp": llama_cpp, "onnx": frozenset(_onnx_devices())}
-    devices = ask_devices() if llama_cpp else None
+    devices = ask_devices(child_command(_PROBE)) if llama_cpp else None
     return Installed(_versions(), MappingProxyType(built_with), devices)
 
 
@@ -41,13 +44,17 @@ def ggml_devices(names: Iterable[str]) -> Iterator[str]:
             yield _LLAMA_CPP[match[1]]
 
 
-def ask_devices(command: tuple[str, ...] = _PROBE) -> tuple[Device, ...]:
-    """The GPUs llama.cpp finds; none where asking fails, hangs or takes the process down."""
+def ask_devices(probe: Sequence[str]) -> tuple[Device, ...]:
+    """The GPUs llama.cpp finds; none where asking fails, hangs or takes the process down.
+
+    probe: the command that prints them.
+    """
     import subprocess
 
     try:
         done = subprocess.run(
-            command,
+            probe,
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ WMI's own figure of an adapter's memory stops at 4 GiB; the drivers write the tr
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from edgellm.gpus.gpu import MAX_GPUS, VENDORS, Gpu, clean_name
 
@@ -71,25 +72,18 @@ def _memory_bytes(values: Mapping[str, object]) -> int | None:
 
 
 def _driver_keys() -> Iterator[Mapping[str, object]]:
-    """The values of each driver's key; those that may not be read are left out."""
+    """The values of each driver's key; what may not be read is left out."""
     if sys.platform != "win32":
         return
     import winreg
 
     for index in range(MAX_GPUS):
-        try:
-            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, rf"{CLASS_KEY}\{index:04}") as key:
-                yield {name: _value(key, name) for name in (_NAME, _DEVICE, _DRIVER, *_MEMORY)}
-        except OSError:
-            continue
-
-
-def _value(key: object, name: str) -> object:
-    if sys.platform != "win32":
-        return None
-    import winreg
-
-    try:
-        return winreg.QueryValueEx(key, name)[0]
-    except OSError:
-        return None
+        values: dict[str, object] = {}
+        with (
+            suppress(OSError),
+            winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, rf"{CLASS_KEY}\{index:04}") as key,
+        ):
+            for name in (_NAME, _DEVICE, _DRIVER, *_MEMORY):
+                with suppress(OSError):
+                    values[name] = winreg.QueryValueEx(key, name)[0]
+        yield values

@@ -19,6 +19,12 @@ _METAL = "MTL"  # what ggml calls it
 _FILES = ("libggml.so", "libggml.dylib", "ggml.dll", "libggml-base.so", "ggml-base.dll")
 
 
+def main() -> None:
+    import msgspec
+
+    print(msgspec.json.encode(find_devices()).decode())
+
+
 def find_devices(wanted: Collection[int] = GPUS) -> tuple[Device, ...]:
     """Every device of the wanted kinds (enum ggml_backend_dev_type), of every backend."""
     load_library()
@@ -66,6 +72,4 @@ def _libraries() -> Iterator[ctypes.CDLL]:
 
 
 if __name__ == "__main__":
-    import msgspec
-
-    print(msgspec.json.encode(find_devices()).decode())
+    main()

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from edgellm.gpus.find import find_gpus, merge_nvidia
 from edgellm.gpus.gpu import Gpu
 from edgellm.gpus.macos import parse_displays
 from edgellm.gpus.nvidia import QUERIES, parse_rows
-from edgellm.gpus.registry import describe_adapter, read_adapters
+from edgellm.gpus.registry import CLASS_KEY, describe_adapter, read_adapters
 
 MIB, GIB = 2**20, 2**30
 FULL, BASIC = QUERIES
@@ -220,6 +221,30 @@ def test_memory_in_bytes_is_read_and_impossible_memory_is_unknown() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has a registry")
 def test_there_is_no_registry_elsewhere() -> None:
     assert read_adapters() == ()
+
+
+class Registry:
+    """A stand-in for winreg, with one readable driver beside keys that are not there."""
+
+    HKEY_LOCAL_MACHINE = 1
+
+    @contextmanager
+    def OpenKey(self, root: int, path: str) -> Iterator[Mapping[str, object]]:  # noqa: N802
+        if root != 1 or path != CLASS_KEY + r"\0001":
+            raise FileNotFoundError(path)
+        yield RTX
+
+    def QueryValueEx(self, key: Mapping[str, object], name: str) -> tuple[object, int]:  # noqa: N802
+        if name not in key:
+            raise FileNotFoundError(name)
+        return key[name], 0
+
+
+def test_windows_registry_is_read_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "winreg", Registry())
+    (gpu,) = read_adapters()
+    assert gpu == describe_adapter(RTX)
 
 
 def test_what_nvidia_tells_takes_the_place_of_what_the_system_knows() -> None:

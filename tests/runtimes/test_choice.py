@@ -1,5 +1,7 @@
 """What a GGUF file needs, against what llama.cpp takes for it; and the choice that follows."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,18 @@ def test_a_build_for_a_gpu_that_is_here_is_used(
     # The V cache is in q8_0 otherwise, which needs flash attention, and CUDA's has no heads of 32.
     chosen = choose_runtime(tiny_gguf, LoadOptions(value_format="f16"))
     assert (chosen.name, chosen.device, chosen.gpu_layers) == ("llama.cpp CUDA", "Tesla T4", -1)
+
+
+def test_choosing_loads_no_engine_into_this_process(tiny_gguf: Path) -> None:
+    probe = (
+        "import sys; from pathlib import Path; from edgellm.runtimes.options import LoadOptions;"
+        "from edgellm.runtimes.choice import choose_runtime;"
+        "choose_runtime(Path(sys.argv[1]), LoadOptions());"
+        "print({'llama_cpp', 'llama_cpp.llama_cpp', 'numpy'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", probe, str(tiny_gguf)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.strip() == "set()"
 
 
 def test_without_an_engine_the_error_says_what_to_install(

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgellm.children import child_command, child_environment
 from edgellm.runtimes.installed import ask_devices, ggml_devices, look_installed, parse_devices
 from edgellm.runtimes.surroundings import Device
 
@@ -49,7 +50,7 @@ def test_a_library_elsewhere_is_looked_at_where_llama_cpp_python_would_load_it(
 ) -> None:
     (tmp_path / "libggml-vulkan.so").touch()
     monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(tmp_path))
-    monkeypatch.setattr("edgellm.runtimes.installed.ask_devices", lambda: (DEVICE,))
+    monkeypatch.setattr("edgellm.runtimes.installed.ask_devices", lambda probe: (DEVICE,))
     found = look_installed()
     assert found.built_with["llama.cpp"] == {"Vulkan"}
     assert found.devices == (DEVICE,)
@@ -93,8 +94,9 @@ def test_a_probe_that_is_missing_or_hangs_finds_nothing(monkeypatch: pytest.Monk
 
 
 def test_the_probe_itself_runs_and_answers_in_what_is_read() -> None:
-    command = [sys.executable, "-m", "edgellm.runtimes.llama_cpp.devices"]
-    shown = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    command = child_command("edgellm.runtimes.llama_cpp.devices")
+    environment = child_environment()
+    shown = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
     assert shown.stdout.strip() == b"[]" or parse_devices(shown.stdout)
 
 

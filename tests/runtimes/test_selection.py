@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from edgellm.errors import UnsupportedError
 from edgellm.hardware import Hardware
 from edgellm.quant_tables import load_tables
+from edgellm.runtimes import refusals, selection, surroundings
 from edgellm.runtimes.refusals import RULES, Case, layers_that_fit
 from edgellm.runtimes.selection import rank_runtimes, select_runtime
 from edgellm.runtimes.surroundings import Device, Installed, ModelNeeds
@@ -26,6 +29,7 @@ from tests.support.machines import (
     model,
     onnx,
 )
+from tests.test_imports import imported_modules
 
 
 @pytest.mark.parametrize("name", MACHINES)
@@ -313,6 +317,13 @@ def test_the_layers_that_fit_fit_and_one_more_would_not_be_sure_to(
         assert fit * block_bytes + needs.compute_bytes <= free_bytes
     if fit < needs.layers - 1:
         assert (fit + 1) * block_bytes + needs.compute_bytes > free_bytes - 2 * needs.layers
+
+
+@pytest.mark.parametrize("module", [selection, refusals, surroundings])
+def test_choosing_has_no_means_to_look_at_this_machine(module: ModuleType) -> None:
+    means = {"os", "sys", "platform", "subprocess", "pathlib", "importlib", "psutil", "ctypes"}
+    assert module.__file__
+    assert not imported_modules(Path(module.__file__)) & means
 
 
 def test_choosing_imports_no_engine() -> None:
