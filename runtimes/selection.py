@@ -1,12 +1,12 @@
 """Which engine, on which device, for a model on a machine: a pure function, with every reason.
 
 The facts about engines and devices are rows of quant_tables/backends.toml, the rules are in
-refusals.py. Nothing is looked at here: edgellm.runtimes.installed looks, and `choose_runtime`
-there is the way from a file to a choice.
+refusals.py. Nothing is looked at here: edgellm.runtimes.installed looks, and `choose_runtime` of
+edgellm.runtimes.choice is the way from a file to a choice.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgellm.errors import UnsupportedError
 from edgellm.hardware import Hardware
@@ -29,6 +29,7 @@ class Candidate:
     reason: str  # one line: what it would do, or the one thing that is missing and the next step
     device: str  # where the model would lie; empty where it is refused
     gpu_layers: int  # for LoadOptions; -1 is all
+    fallback: str | None = None  # of one that was selected: why it is not what the machine has best
 
 
 def rank_runtimes(
@@ -59,9 +60,22 @@ def select_runtime(
     """The best that can run the model. Raises UnsupportedError with every reason where none can."""
     ranked = rank_runtimes(hardware, installed, needs, engines)
     if ranked[0].usable:
-        return ranked[0]
+        for_any_model = rank_runtimes(hardware, installed, None, engines)
+        return replace(ranked[0], fallback=_fallback(ranked, for_any_model, needs))
     reasons = "; ".join(f"{one.name}: {one.reason}" for one in ranked if one.engine in engines)
     raise UnsupportedError(f"no engine here can run this {needs.format} model: {reasons}")
+
+
+def _fallback(
+    ranked: tuple[Candidate, ...], for_any_model: tuple[Candidate, ...], needs: ModelNeeds
+) -> str | None:
+    """What this model, of all there are, misses here; for an engine.fallback event."""
+    chosen, rows = ranked[0], load_tables().backends
+    able = [c.name for c in for_any_model if c.usable and rows[c.name].reads == needs.format]
+    if able[0] != chosen.name:
+        (reason,) = [candidate.reason for candidate in ranked if candidate.name == able[0]]
+        return f"{chosen.name} instead of {able[0]}: {reason}"
+    return chosen.reason if chosen.gpu_layers > 0 else None
 
 
 def _judge(case: Case) -> Candidate:

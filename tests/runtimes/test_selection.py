@@ -241,6 +241,35 @@ def test_layers_that_do_not_fit_stay_on_the_processor() -> None:
     assert chosen.reason == "19 of 32 layers on Tesla T4, 3.00 GiB for a model; all need 4.74 GiB"
 
 
+@pytest.mark.parametrize(
+    ("hardware", "built", "needs", "fallback"),
+    [
+        (HEALTHY, (), model(), None),
+        (HEALTHY, ("CUDA",), model(), None),
+        (machine("cpu_server"), ("CUDA",), model(), None),
+        (
+            HEALTHY,
+            ("CUDA",),
+            model(value_format="iq4_nl"),
+            "llama.cpp CPU instead of llama.cpp CUDA: it does not run a KV cache in iq4_nl",
+        ),
+        (
+            HEALTHY,
+            ("CUDA", "Vulkan"),
+            model(value_format="iq4_nl"),
+            "llama.cpp Vulkan instead of llama.cpp CUDA: it does not run",
+        ),
+        (with_gpu(memory_free_bytes=4 * GIB), ("CUDA",), model(), "19 of 32 layers on Tesla T4"),
+    ],
+)
+def test_a_model_that_misses_what_the_machine_has_says_so(
+    hardware: Hardware, built: tuple[str, ...], needs: ModelNeeds, fallback: str | None
+) -> None:
+    found = select_runtime(hardware, llama_cpp(*built), needs).fallback
+    assert (found or "").startswith(fallback or "")
+    assert (found is None) == (fallback is None)
+
+
 def test_what_llama_cpp_says_of_its_devices_counts_more_than_the_systems_word() -> None:
     device = Device("CUDA", "Tesla T4", False, 15 * GIB, 3 * GIB)
     chosen = select_runtime(HEALTHY, llama_cpp("CUDA", devices=(device,)), model())
@@ -301,6 +330,9 @@ def test_every_backend_is_ranked_once_with_a_reason(
     assert sorted(one.name for one in ranked) == sorted(load_tables().backends)
     assert all(one.reason and one.reason.isprintable() for one in ranked)
     assert [one.usable for one in ranked] == sorted((one.usable for one in ranked), reverse=True)
+    if needs is not None and ranked[0].usable:
+        chosen = select_runtime(machine(name), installed, needs, EVERY_ENGINE)
+        assert replace(chosen, fallback=None) == ranked[0]
     most = needs.layers if needs else 1
     assert all(
         -1 <= one.gpu_layers < most and (one.usable or one.gpu_layers == 0) for one in ranked
