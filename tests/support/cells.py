@@ -1,0 +1,87 @@
+"""A llama.cpp context with several sequences, driven token by token without the engine."""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import llama_cpp.llama_cpp as llama
+import numpy as np
+from numpy.typing import NDArray
+
+from edgellm.quant_tables import load_tables
+from edgellm.runtimes.llama_cpp.library import load_library
+from edgellm.runtimes.llama_cpp.state import SequenceMemory
+
+SPARE = 3
+_SEQUENCES = 4
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One unified cache for four sequences, the last of them spare."""
+
+    handle: llama.llama_context_p
+    model: llama.llama_model_p
+    n_vocab: int
+
+    @property
+    def sequences(self) -> SequenceMemory:
+        return SequenceMemory.of(self.model, self.handle, SPARE)
+
+    @property
+    def memory(self) -> llama.llama_memory_t:
+        memory = llama.llama_get_memory(self.handle)
+        assert memory is not None
+        return memory
+
+    def read(self, tokens: Sequence[int], sequence: int = 0) -> NDArray[np.float32]:
+        """Append tokens to a sequence, in one batch; the logits after the last."""
+        first = llama.llama_memory_seq_pos_max(self.memory, sequence) + 1
+        batch = llama.llama_batch_init(len(tokens), 0, 1)
+        batch.n_tokens = len(tokens)
+        for index, token in enumerate(tokens):
+            batch.token[index], batch.pos[index] = token, first + index
+            batch.n_seq_id[index], batch.seq_id[index][0] = 1, sequence
+            batch.logits[index] = index == len(tokens) - 1
+        assert llama.llama_decode(self.handle, batch) == 0
+        llama.llama_batch_free(batch)
+        logits = llama.llama_get_logits_ith(self.handle, -1)
+        return np.ctypeslib.as_array(logits, (self.n_vocab,)).copy()
+
+    def go_on(self, tokens: Sequence[int], sequence: int = 0) -> NDArray[np.float32]:
+        """Append tokens one by one; the logits after each, [tokens, vocabulary]."""
+        return np.stack([self.read([token], sequence) for token in tokens])
+
+    def drop(self, first: int, last: int, sequence: int = 0) -> None:
+        """Let positions `first` to `last` - 1 go, and move the later ones into their place."""
+        assert llama.llama_memory_seq_rm(self.memory, sequence, first, last)
+        llama.llama_memory_seq_add(self.memory, sequence, last, -1, first - last)
+
+
+@contextmanager
+def open_cells(
+    gguf: Path, key: str = "f16", value: str | None = None, context: int = 512
+) -> Iterator[Cells]:
+    load_library()
+    formats = load_tables().kv_formats
+    model_params = llama.llama_model_default_params()
+    model_params.use_extra_bufts = False
+    model = llama.llama_model_load_from_file(str(gguf).encode(), model_params)
+    assert model
+    params = llama.llama_context_default_params()
+    params.n_ctx = params.n_batch = params.n_ubatch = context
+    params.n_seq_max, params.kv_unified = _SEQUENCES, True
+    params.n_threads = params.n_threads_batch = 1
+    params.type_k = formats[key].ggml_type
+    params.type_v = formats[value or key].ggml_type
+    params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    handle = llama.llama_init_from_model(model, params)
+    assert handle
+    n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
+    try:
+        yield Cells(ctypes.c_void_p(handle), model, n_vocab)  # type: ignore[arg-type]
+    finally:
+        llama.llama_free(handle)
+        llama.llama_model_free(model)
