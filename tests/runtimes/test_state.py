@@ -1,6 +1,5 @@
 """Saved sequences go on exactly as if they had never left the cache."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
@@ -28,10 +27,9 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some tokens a piece, so that the tiny sequences take many."""
     monkeypatch.setattr(state_module, "PIECE_BYTES", 10_000)
-    yield
 
 
 def save(cells: Cells, tokens: list[int], path: Path, sequence: int = 0) -> Path:
@@ -114,8 +112,8 @@ def test_sequences_that_are_there_already_do_not_notice(
     with open_cells(gguf, format_name) as cells:
         cells.read(other, sequence=1)
         restore(cells, saved, sequence=2)
-        np.testing.assert_allclose(cells.go_on(MORE, sequence=1), alone, atol=1e-3)
-        np.testing.assert_allclose(cells.go_on(MORE, sequence=2), expected, atol=1e-3)
+        assert np.array_equal(cells.go_on(MORE, sequence=1), alone)
+        assert np.array_equal(cells.go_on(MORE, sequence=2), expected)
 
 
 @pytest.mark.parametrize(("context", "fits"), [(1024, True), (256, True), (100, False)])
