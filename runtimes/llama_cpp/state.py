@@ -1,149 +1,166 @@
-"""Sequences of the KV cache to files and back, a piece at a time.
+"""The first sequence of a KV cache to a file and back, a piece at a time.
 
 llama.cpp hands out a sequence as one block and trusts what it is given. So a sequence goes through
-a spare one in pieces of some MiB, and each piece is checked before llama.cpp sees it: neither way
-takes memory for the whole. Models that keep more than a cell for each token, or not every cell
-(recurrent, hybrid, sliding windows), go in one piece.
+another, empty one in pieces of some MiB, and each piece is checked before llama.cpp sees it:
+neither way takes memory for the whole. Models that keep more than a cell for each token, or not
+every cell (recurrent, hybrid, sliding windows), go in one piece.
 
 The caller holds the context: nothing else may use it meanwhile.
 """
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import StatusError
-from edgellm.runtimes.llama_cpp.state_file import StateReader, StateWriter, new_state
-from edgellm.runtimes.llama_cpp.state_key import StateKey
+from edgellm.runtimes.llama_cpp.state_file import StateWriter
+
+Writing = AbstractContextManager[StateWriter]
 
 PIECE_BYTES = 8 << 20
 MAX_PIECES = 4096
+# Contexts are made for one sequence, which is the only one that llama.cpp saves; cells of a unified
+# cache can belong to 256 all the same.
+CURRENT, ASIDE, PASSING = 0, 255, 254
+_NO_ROOM = 1  # status of llama_decode
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceMemory:
-    """The cells of one context, of which one sequence is free to pass pieces through."""
+    """The cells of one context."""
 
     context: llama.llama_context_p
-    spare: int  # id of a sequence that holds nothing
-    in_pieces: bool  # whether every token has a cell of its own that stays
+    in_pieces: bool  # every token has a cell of its own that stays, and may have been moved
 
     @classmethod
-    def of(
-        cls, model: llama.llama_model_p, context: llama.llama_context_p, spare: int
-    ) -> "SequenceMemory":
-        one_block = (
-            llama.llama_model_is_recurrent(model)
-            or llama.llama_model_is_hybrid(model)
-            or llama.llama_model_n_swa(model) > 0
-        )
-        return cls(context, spare, not one_block)
+    def of(cls, model: llama.llama_model_p, context: llama.llama_context_p) -> "SequenceMemory":
+        has_state = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
+        return cls(context, not has_state and not llama.llama_model_n_swa(model))
 
     def save(
-        self,
-        sequence: int,
-        tokens: Sequence[int],
-        path: Path,
-        key: StateKey,
-        fingerprint: Mapping[str, str],
+        self, source: int, tokens: Sequence[int], write: Callable[[Sequence[int]], Writing]
     ) -> None:
-        """Write the cells of `tokens`, with which the sequence begins.
+        """Write the cells of `tokens`, with which the sequence `source` begins.
 
-        A model that goes in one piece must hold just these. Raises OutputError, StatusError.
+        write: begins the file, given the bytes of each piece. A model that goes in one piece has
+        one sequence only, CURRENT, which must hold just these tokens. Raises StatusError, and what
+        writing raises.
         """
-        self._settle(tokens[0])
-        pieces = self._pieces(sequence, len(tokens))
-        sizes = [self._piece_bytes(sequence, piece) for piece in pieces]
-        with new_state(path, key, fingerprint, tokens, sizes) as file:
-            buffer = (ctypes.c_uint8 * max(sizes))()
-            for piece, size in zip(pieces, sizes, strict=True):
-                self._write(sequence, piece, buffer, size, file)
+        with self._aside():
+            self._settle(tokens[0])
+            holder = ASIDE if source == CURRENT and self.in_pieces else source
+            pieces = self._pieces(holder, len(tokens))
+            sizes = [self._bytes_of(piece, holder) for piece in pieces]
+            with write(sizes) as file:
+                buffer = (ctypes.c_uint8 * max(sizes))()
+                for piece, size in zip(pieces, sizes, strict=True):
+                    self._write(holder, piece, buffer, size, file)
 
-    def restore(self, sequence: int, reader: StateReader) -> None:
-        """Fill a sequence that holds nothing; after an error it still does.
+    def restore(self, pieces: Iterable[bytearray], make_room: Callable[[], bool]) -> None:
+        """Fill CURRENT, which holds nothing; after an error it still does.
 
-        The caller has read the tokens, and there are free cells for them. Raises IntegrityError,
-        StatusError.
+        make_room: frees cells of other sequences; False when there are none. Raises StatusError,
+        and what reading the pieces raises.
         """
         try:
-            for section in reader.sections():
-                self._take(sequence, section)
+            for piece in pieces:
+                self._take(piece, make_room)
         except BaseException:
-            self._forget(sequence)
+            self._forget(CURRENT)
             raise
 
     def _settle(self, token: int) -> None:
-        """Cells that were moved are turned to their new positions by the next token only."""
+        """Cells that were moved are turned to their new positions by the next batch only."""
+        if not self.in_pieces:
+            return
         batch = llama.llama_batch_init(1, 0, 1)
         try:
             batch.n_tokens, batch.token[0], batch.pos[0] = 1, token, 0
-            batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, self.spare, 1
-            # It needs no cell to turn the others: that it found none is no failure.
+            batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, CURRENT, 1
             status: int = llama.llama_decode(self.context, batch)
         finally:
             llama.llama_batch_free(batch)
-            self._forget(self.spare)
-        if status not in (0, 1):
+            self._forget(CURRENT)
+        if status not in (0, _NO_ROOM):  # turning needs no room
             raise StatusError(f"moved tokens cannot be turned: status {status}")
 
-    def _pieces(self, sequence: int, tokens: int) -> list[range]:
+    def _pieces(self, holder: int, tokens: int) -> list[range]:
         """Positions of each piece."""
         if not self.in_pieces:
             return [range(tokens)]
-        token_bytes = max(1, llama.llama_state_seq_get_size(self.context, sequence) // tokens)
+        token_bytes = max(1, self._bytes_of(range(1), holder))
         step = max(1, PIECE_BYTES // token_bytes, -(-tokens // MAX_PIECES))
         return [range(start, min(start + step, tokens)) for start in range(0, tokens, step)]
 
-    def _piece_bytes(self, sequence: int, piece: range) -> int:
-        with self._passing(sequence, piece) as holder:
-            size: int = llama.llama_state_seq_get_size(self.context, holder)
+    def _bytes_of(self, piece: range, holder: int) -> int:
+        with self._passing(holder, piece) as number:
+            size: int = llama.llama_state_seq_get_size(self.context, number)
         if not size:
             raise StatusError("the size of the KV cache is not known")
         return size
 
     def _write(
         self,
-        sequence: int,
+        holder: int,
         piece: range,
         buffer: "ctypes.Array[ctypes.c_uint8]",
         size: int,
         file: StateWriter,
     ) -> None:
-        with self._passing(sequence, piece) as holder:
-            got = llama.llama_state_seq_get_data(self.context, buffer, size, holder)
+        with self._passing(holder, piece) as number:
+            got = llama.llama_state_seq_get_data(self.context, buffer, size, number)
         if got != size:
             raise StatusError(f"the KV cache gave {got} bytes, expected {size}")
         file.add(memoryview(buffer)[:size])
 
-    def _take(self, sequence: int, section: bytearray) -> None:
-        holder = self.spare if self.in_pieces else sequence
-        raw = (ctypes.c_uint8 * len(section)).from_buffer(section)
+    def _take(self, piece: bytearray, make_room: Callable[[], bool]) -> None:
+        number = PASSING if self.in_pieces else CURRENT
+        raw = (ctypes.c_uint8 * len(piece)).from_buffer(piece)
         try:
-            if llama.llama_state_seq_set_data(self.context, raw, len(section), holder) == 0:
-                raise StatusError("the KV cache does not take the saved tokens")
+            while llama.llama_state_seq_set_data(self.context, raw, len(piece), number) == 0:
+                if not make_room():
+                    raise StatusError("the KV cache has no room for the saved tokens")
             if self.in_pieces:
-                llama.llama_memory_seq_cp(self._memory, self.spare, sequence, -1, -1)
+                self._copy(PASSING, CURRENT)
         finally:
             if self.in_pieces:
-                self._forget(self.spare)
+                self._forget(PASSING)
 
     @contextmanager
-    def _passing(self, sequence: int, piece: range) -> Iterator[int]:
+    def _aside(self) -> Iterator[None]:
+        """Keep CURRENT elsewhere meanwhile: it is the only one that llama.cpp hands out here."""
+        if not self.in_pieces:
+            yield
+            return
+        self._move(CURRENT, ASIDE)
+        try:
+            yield
+        finally:
+            self._move(ASIDE, CURRENT)
+
+    @contextmanager
+    def _passing(self, holder: int, piece: range) -> Iterator[int]:
         """A sequence that holds this piece and nothing else."""
         if not self.in_pieces:
-            yield sequence
+            yield holder
             return
-        llama.llama_memory_seq_cp(self._memory, sequence, self.spare, piece.start, piece.stop)
+        llama.llama_memory_seq_cp(self._memory, holder, CURRENT, piece.start, piece.stop)
         try:
-            yield self.spare
+            yield CURRENT
         finally:
-            self._forget(self.spare)
+            self._forget(CURRENT)
 
-    def _forget(self, sequence: int) -> None:
-        llama.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+    def _move(self, source: int, target: int) -> None:
+        self._copy(source, target)
+        self._forget(source)
+
+    def _copy(self, source: int, target: int) -> None:
+        llama.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def _forget(self, number: int) -> None:
+        llama.llama_memory_seq_rm(self._memory, number, -1, -1)
 
     @property
     def _memory(self) -> llama.llama_memory_t:

@@ -3,7 +3,8 @@
 Layout, little-endian: magic (8 bytes), version (u32), bytes of the header (u32), id of the key (8),
 the header, its signature (32); then each section and its signature. The header is JSON:
 `fingerprint` (what the content depends on, as texts by name), `tokens` (how many) and `sections`
-(bytes of each). Section 0 holds the token ids as i32; what the others hold is the writer's affair.
+(bytes of each). Section 0 holds the token ids as i32, section 1 what else is known of them, and the
+others pieces of the cache.
 A signature is HMAC-SHA256: the header's is over all before it, a section's over the header's, the
 section's number (u64) and its bytes, so that sections cannot be changed, swapped or mixed.
 """
@@ -31,7 +32,6 @@ MAX_HEADER_BYTES = 1 << 18
 _START = struct.Struct(f"<8sII{ID_BYTES}s")
 _NUMBER = struct.Struct("<Q")
 _SIGNATURE_BYTES = 32
-_TOKEN_BYTES = 4
 _AGAIN = "the conversation has to be read again"
 
 
@@ -41,7 +41,7 @@ class StateHeader:
 
     fingerprint: Mapping[str, str]
     tokens: int
-    sections: tuple[int, ...]  # bytes of each; the first one's are the tokens'
+    sections: tuple[int, ...]  # bytes of each: the tokens', the notes', each piece's
 
     @property
     def body_bytes(self) -> int:
@@ -95,24 +95,26 @@ def new_state(
     key: StateKey,
     fingerprint: Mapping[str, str],
     tokens: Sequence[int],
-    sections: Sequence[int],
+    notes: bytes,
+    pieces: Sequence[int],
 ) -> Iterator[StateWriter]:
-    """A file for these tokens, readable by this user only, to which the other sections are added.
+    """A file for these tokens, readable by this user only, to which the pieces are added.
 
-    sections: bytes of each that will be added. `path` appears once the block ends without an error.
+    pieces: bytes of each that will be added. `path` appears once the block ends without an error.
     Raises OutputError.
     """
     raw = struct.pack(f"<{len(tokens)}i", *tokens)
-    header = StateHeader(fingerprint, len(tokens), (len(raw), *sections))
+    header = StateHeader(fingerprint, len(tokens), (len(raw), len(notes), *pieces))
     require_space(path.parent, header.body_bytes + MAX_HEADER_BYTES)
     with new_file(path, private=True) as file, output_errors(path):
         writer = StateWriter(file, key, header)
         writer.add(raw)
+        writer.add(notes)
         yield writer
 
 
 class StateReader:
-    """Checks a file as it reads on; never holds more than one section."""
+    """Checks a file as it reads on; never holds more than one piece."""
 
     def __init__(
         self, path: Path, file: BinaryIO, key: StateKey, expected: Mapping[str, str]
@@ -134,18 +136,16 @@ class StateReader:
             raise self._error(
                 f"has {self._left_bytes} bytes after its header, expected {self.header.body_bytes}"
             )
+        raw = self._section()
+        self.tokens = list(struct.unpack(f"<{self.header.tokens}i", raw))
+        self.notes = bytes(self._section())
 
-    def tokens(self) -> list[int]:
-        """The ids of the saved tokens; to be read first."""
-        raw = self.section()
-        return list(struct.unpack(f"<{len(raw) // _TOKEN_BYTES}i", raw))
-
-    def sections(self) -> Iterator[bytearray]:
-        """All that come after the tokens, one at a time."""
+    def pieces(self) -> Iterator[bytearray]:
+        """Pieces of the cache, one at a time."""
         while self._next < len(self.header.sections):
-            yield self.section()
+            yield self._section()
 
-    def section(self) -> bytearray:
+    def _section(self) -> bytearray:
         payload = self._take(self.header.sections[self._next])
         signature = self._take(_SIGNATURE_BYTES)
         expected = _signature(self._key, self._seal, self._next, payload)

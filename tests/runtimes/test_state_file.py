@@ -19,19 +19,21 @@ from edgellm.runtimes.llama_cpp.state_key import StateKey
 KEY = StateKey(bytes(range(32)))
 FINGERPRINT = {"model": "a" * 64, "llama.cpp": "1.2", "K cache": "q8_0"}
 TOKENS = [1, 5, 70000, -1]
+NOTES = b"[]"
 PIECES = [b"first" * 50, b"second" * 60]
 
 
 def write(path: Path, pieces: Sequence[bytes] = PIECES) -> Path:
-    with new_state(path, KEY, FINGERPRINT, TOKENS, [len(piece) for piece in pieces]) as file:
+    sizes = [len(piece) for piece in pieces]
+    with new_state(path, KEY, FINGERPRINT, TOKENS, NOTES, sizes) as file:
         for piece in pieces:
             file.add(piece)
     return path
 
 
-def read(path: Path, **changes: str) -> tuple[list[int], list[bytes]]:
+def read(path: Path, **changes: str) -> tuple[list[int], bytes, list[bytes]]:
     with open_state(path, KEY, FINGERPRINT | changes) as reader:
-        return reader.tokens(), [bytes(piece) for piece in reader.sections()]
+        return reader.tokens, reader.notes, [bytes(piece) for piece in reader.pieces()]
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_read_again(state: Path) -> None:
-    assert read(state) == (TOKENS, PIECES)
+    assert read(state) == (TOKENS, NOTES, PIECES)
 
 
 def test_every_flipped_byte_is_noticed(state: Path) -> None:

@@ -14,13 +14,10 @@ from edgellm.quant_tables import load_tables
 from edgellm.runtimes.llama_cpp.library import load_library
 from edgellm.runtimes.llama_cpp.state import SequenceMemory
 
-SPARE = 3
-_SEQUENCES = 4
-
 
 @dataclass(frozen=True)
 class Cells:
-    """One unified cache for four sequences, the last of them spare."""
+    """One unified cache; batches continue sequence 0, others only keep their cells."""
 
     handle: llama.llama_context_p
     model: llama.llama_model_p
@@ -28,7 +25,7 @@ class Cells:
 
     @property
     def sequences(self) -> SequenceMemory:
-        return SequenceMemory.of(self.model, self.handle, SPARE)
+        return SequenceMemory.of(self.model, self.handle)
 
     @property
     def memory(self) -> llama.llama_memory_t:
@@ -36,28 +33,38 @@ class Cells:
         assert memory is not None
         return memory
 
-    def read(self, tokens: Sequence[int], sequence: int = 0) -> NDArray[np.float32]:
-        """Append tokens to a sequence, in one batch; the logits after the last."""
-        first = llama.llama_memory_seq_pos_max(self.memory, sequence) + 1
+    def read(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Append tokens in one batch; the logits after the last."""
+        first = self.last() + 1
         batch = llama.llama_batch_init(len(tokens), 0, 1)
         batch.n_tokens = len(tokens)
         for index, token in enumerate(tokens):
             batch.token[index], batch.pos[index] = token, first + index
-            batch.n_seq_id[index], batch.seq_id[index][0] = 1, sequence
+            batch.n_seq_id[index], batch.seq_id[index][0] = 1, 0
             batch.logits[index] = index == len(tokens) - 1
         assert llama.llama_decode(self.handle, batch) == 0
         llama.llama_batch_free(batch)
         logits = llama.llama_get_logits_ith(self.handle, -1)
         return np.ctypeslib.as_array(logits, (self.n_vocab,)).copy()
 
-    def go_on(self, tokens: Sequence[int], sequence: int = 0) -> NDArray[np.float32]:
+    def go_on(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Append tokens one by one; the logits after each, [tokens, vocabulary]."""
-        return np.stack([self.read([token], sequence) for token in tokens])
+        return np.stack([self.read([token]) for token in tokens])
 
-    def drop(self, first: int, last: int, sequence: int = 0) -> None:
+    def drop(self, first: int, last: int) -> None:
         """Let positions `first` to `last` - 1 go, and move the later ones into their place."""
-        assert llama.llama_memory_seq_rm(self.memory, sequence, first, last)
-        llama.llama_memory_seq_add(self.memory, sequence, last, -1, first - last)
+        assert llama.llama_memory_seq_rm(self.memory, 0, first, last)
+        llama.llama_memory_seq_add(self.memory, 0, last, -1, first - last)
+
+    def move(self, source: int, target: int) -> None:
+        """Let another sequence hold what this one did."""
+        llama.llama_memory_seq_cp(self.memory, source, target, -1, -1)
+        llama.llama_memory_seq_rm(self.memory, source, -1, -1)
+
+    def last(self, sequence: int = 0) -> int:
+        """The last position held; -1 when there is none."""
+        position: int = llama.llama_memory_seq_pos_max(self.memory, sequence)
+        return position
 
 
 @contextmanager
@@ -72,7 +79,7 @@ def open_cells(
     assert model
     params = llama.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = context
-    params.n_seq_max, params.kv_unified = _SEQUENCES, True
+    params.n_seq_max, params.kv_unified = 1, True
     params.n_threads = params.n_threads_batch = 1
     params.type_k = formats[key].ggml_type
     params.type_v = formats[value or key].ggml_type
