@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from edgellm.errors import InputError
+from edgellm.errors import InputError, IntegrityError
 from edgellm.files import FileStamp, sha256_of
 from edgellm.gguf_file import GGUFFile
 from edgellm.runtimes.llama_cpp.bindings import llama
@@ -31,8 +31,14 @@ class ModelFile:
         """Of the whole file: two models may share their header and most of their tensors.
 
         Known without reading where the file was verified before, else noted for the next time.
-        Raises InputError when the file is no longer the one that was loaded.
+        Raises IntegrityError when the file is no longer the one that was loaded.
         """
+        try:
+            return self._sha256(cache_dir)
+        except InputError as error:
+            raise IntegrityError(str(error)) from error
+
+    def _sha256(self, cache_dir: Path | None) -> str:
         verified = VerifiedFiles(cache_dir / VERIFIED if cache_dir else None)
         known = verified.known(self.path, self.stamp)
         sha256 = known or sha256_of(self.path)
@@ -53,6 +59,19 @@ class Setup:
     gpu_layers: int
     extra_buffers: bool
     rope_context: int  # tokens of the context where rotations depend on it, else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """All that a saved conversation is bound to, and where findings about files are kept."""
+
+    file: ModelFile
+    setup: Setup
+    cache_dir: Path | None
+
+    def fingerprint(self) -> dict[str, str]:
+        """Raises IntegrityError when the model's file is no longer the one that was loaded."""
+        return fingerprint(self.file.sha256(self.cache_dir), self.setup)
 
 
 def rope_context(file: GGUFFile, context_tokens: int) -> int:

@@ -5,7 +5,7 @@ another, empty one in pieces of some MiB, and each piece is checked before llama
 neither way takes memory for the whole. Models that keep more than a cell for each token, or not
 every cell (recurrent, hybrid, sliding windows), go in one piece.
 
-The caller holds the context: nothing else may use it meanwhile.
+Nothing else may use the context meanwhile, but it may be closed.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from edgellm.runtimes.llama_cpp.bindings import llama
+from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import StatusError
 from edgellm.runtimes.llama_cpp.state_file import StateWriter
 
@@ -24,6 +25,7 @@ MAX_PIECES = 4096
 # Contexts are made for one sequence, which is the only one that llama.cpp saves; cells of a unified
 # cache can belong to 256 all the same.
 CURRENT, ASIDE, PASSING = 0, 255, 254
+_ALL = -1  # positions
 _NO_ROOM = 1  # status of llama_decode
 
 
@@ -31,11 +33,11 @@ _NO_ROOM = 1  # status of llama_decode
 class SequenceMemory:
     """The cells of one context."""
 
-    context: llama.llama_context_p
+    context: Context
     in_pieces: bool  # every token has a cell of its own that stays, and may have been moved
 
     @classmethod
-    def of(cls, model: llama.llama_model_p, context: llama.llama_context_p) -> "SequenceMemory":
+    def of(cls, model: llama.llama_model_p, context: Context) -> "SequenceMemory":
         has_state = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
         return cls(context, not has_state and not llama.llama_model_n_swa(model))
 
@@ -79,7 +81,8 @@ class SequenceMemory:
         try:
             batch.n_tokens, batch.token[0], batch.pos[0] = 1, token, 0
             batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, CURRENT, 1
-            status: int = llama.llama_decode(self.context, batch)
+            with self.context.hold() as handle:
+                status: int = llama.llama_decode(handle, batch)
         finally:
             llama.llama_batch_free(batch)
             self._forget(CURRENT)
@@ -95,8 +98,8 @@ class SequenceMemory:
         return [range(start, min(start + step, tokens)) for start in range(0, tokens, step)]
 
     def _bytes_of(self, piece: range, holder: int) -> int:
-        with self._passing(holder, piece) as number:
-            size: int = llama.llama_state_seq_get_size(self.context, number)
+        with self._passing(holder, piece) as number, self.context.hold() as handle:
+            size: int = llama.llama_state_seq_get_size(handle, number)
         if not size:
             raise StatusError("the size of the KV cache is not known")
         return size
@@ -109,24 +112,29 @@ class SequenceMemory:
         size: int,
         file: StateWriter,
     ) -> None:
-        with self._passing(holder, piece) as number:
-            got = llama.llama_state_seq_get_data(self.context, buffer, size, number)
+        with self._passing(holder, piece) as number, self.context.hold() as handle:
+            got = llama.llama_state_seq_get_data(handle, buffer, size, number)
         if got != size:
             raise StatusError(f"the KV cache gave {got} bytes, expected {size}")
         file.add(memoryview(buffer)[:size])
 
     def _take(self, piece: bytearray, make_room: Callable[[], bool]) -> None:
         number = PASSING if self.in_pieces else CURRENT
-        raw = (ctypes.c_uint8 * len(piece)).from_buffer(piece)
         try:
-            while llama.llama_state_seq_set_data(self.context, raw, len(piece), number) == 0:
+            while not self._set(number, piece):
                 if not make_room():
                     raise StatusError("the KV cache has no room for the saved tokens")
             if self.in_pieces:
-                self._copy(PASSING, CURRENT)
+                self.context.copy(PASSING, CURRENT, _ALL)
         finally:
             if self.in_pieces:
                 self._forget(PASSING)
+
+    def _set(self, number: int, piece: bytearray) -> bool:
+        """False when there was no room; nothing has changed then."""
+        raw = (ctypes.c_uint8 * len(piece)).from_buffer(piece)
+        with self.context.hold() as handle:
+            return bool(llama.llama_state_seq_set_data(handle, raw, len(piece), number))
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
@@ -146,24 +154,18 @@ class SequenceMemory:
         if not self.in_pieces:
             yield holder
             return
-        llama.llama_memory_seq_cp(self._memory, holder, CURRENT, piece.start, piece.stop)
+        with self.context.hold() as handle:
+            memory = llama.llama_get_memory(handle)
+            assert memory is not None, "it has cells"
+            llama.llama_memory_seq_cp(memory, holder, CURRENT, piece.start, piece.stop)
         try:
             yield CURRENT
         finally:
             self._forget(CURRENT)
 
     def _move(self, source: int, target: int) -> None:
-        self._copy(source, target)
+        self.context.copy(source, target, _ALL)
         self._forget(source)
 
-    def _copy(self, source: int, target: int) -> None:
-        llama.llama_memory_seq_cp(self._memory, source, target, -1, -1)
-
     def _forget(self, number: int) -> None:
-        llama.llama_memory_seq_rm(self._memory, number, -1, -1)
-
-    @property
-    def _memory(self) -> llama.llama_memory_t:
-        memory = llama.llama_get_memory(self.context)
-        assert memory is not None, "loading refuses models without one"
-        return memory
+        self.context.cut(number, 0)

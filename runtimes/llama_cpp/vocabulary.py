@@ -75,6 +75,16 @@ class Vocabulary:
             return [self.begin, *tokens]
         return tokens
 
+    def embedding_tokens(self, text: str) -> list[int]:
+        """Token ids of plain text, between the BOS and the EOS that the model wants."""
+        begin = [] if self.begin is None else [self.begin]
+        wants_end = self.eos is not None and llama.llama_vocab_get_add_eos(self._vocab)
+        return [
+            *begin,
+            *self.tokenize(text, parse_special=False),
+            *([self.eos] if wants_end and self.eos is not None else []),
+        ]
+
     def is_end(self, token: int) -> bool:
         return token in self._end_ids or llama.llama_vocab_is_eog(self._vocab, token)
 

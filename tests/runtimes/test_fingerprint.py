@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgellm.errors import InputError
+from edgellm.errors import IntegrityError
 from edgellm.files import FileStamp, sha256_of
 from edgellm.gguf_file import read_gguf
 from edgellm.runtimes.llama_cpp import fingerprint as module
@@ -51,7 +51,10 @@ def test_a_file_that_changed_since_it_was_loaded_is_refused(tmp_path: Path) -> N
     gguf = TinyLlama(seed=1).write(tmp_path / "model.gguf")
     loaded = ModelFile.of(gguf)
     TinyLlama(seed=2).write(gguf)
-    with pytest.raises(InputError, match="was changed after the model was loaded"):
+    with pytest.raises(IntegrityError, match="was changed after the model was loaded"):
+        loaded.sha256(tmp_path)
+    gguf.unlink()
+    with pytest.raises(IntegrityError, match="cannot be read"):
         loaded.sha256(tmp_path)
 
 

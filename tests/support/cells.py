@@ -1,6 +1,5 @@
 """A llama.cpp context with several sequences, driven token by token without the engine."""
 
-import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgellm.quant_tables import load_tables
+from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import load_library
 from edgellm.runtimes.llama_cpp.state import SequenceMemory
 
@@ -19,13 +19,17 @@ from edgellm.runtimes.llama_cpp.state import SequenceMemory
 class Cells:
     """One unified cache; batches continue sequence 0, others only keep their cells."""
 
-    handle: llama.llama_context_p
+    context: Context
     model: llama.llama_model_p
     n_vocab: int
 
     @property
     def sequences(self) -> SequenceMemory:
-        return SequenceMemory.of(self.model, self.handle)
+        return SequenceMemory.of(self.model, self.context)
+
+    @property
+    def handle(self) -> llama.llama_context_p:
+        return self.context.handle
 
     @property
     def memory(self) -> llama.llama_memory_t:
@@ -86,9 +90,10 @@ def open_cells(
     params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_ENABLED
     handle = llama.llama_init_from_model(model, params)
     assert handle
+    made = Context(handle, context)
     n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
     try:
-        yield Cells(ctypes.c_void_p(handle), model, n_vocab)  # type: ignore[arg-type]
+        yield Cells(made, model, n_vocab)
     finally:
-        llama.llama_free(handle)
+        made.close()
         llama.llama_model_free(model)
