@@ -1,10 +1,12 @@
 """What a prompt reuses of earlier ones, and that answers stay those of a context of its own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgellm.events import Done
+from edgellm.errors import InputError
+from edgellm.events import ContextFull, ContextTrimmed, Done, PrefillProgress
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.transcript import all_tokens
 from edgellm.runtimes.options import LoadOptions, SamplingOptions
@@ -124,6 +126,11 @@ def test_a_closed_answer_leaves_what_it_computed(model: LlamaCppModel, tiny_gguf
     assert_as_fresh(model, tiny_gguf)
 
 
+def keep_last(*prompts: str) -> Callable[[], str | None]:
+    """A request's `shorter` that returns each of these once."""
+    return iter((*prompts, None)).__next__
+
+
 def conversation(turns: dict[str, str], *, without: int = 0) -> str:
     asked = "".join(
         f"<|user|>{question}<|end|><|assistant|>{answer}"
@@ -141,7 +148,7 @@ def test_old_turns_leave_a_full_context_and_the_rest_is_as_if_read_anew(
     request = Request(
         conversation(turns),
         greedy(100),
-        shorter=iter([conversation(turns, without=1), None]).__next__,
+        shorter=keep_last(conversation(turns, without=1)),
     )
     *events, done = model.generate(request)
     (trimmed,) = [event for event in events if isinstance(event, ContextTrimmed)]
@@ -151,5 +158,43 @@ def test_old_turns_leave_a_full_context_and_the_rest_is_as_if_read_anew(
     assert trimmed.used < 256 == trimmed.limit
     assert sum(isinstance(event, PrefillProgress) for event in events) < 5
     tokens = model._sequences.current.tokens
-    last = greedy_by_full_logits(tmp_path / "changed.gguf", tokens[:-1], 1)
-    assert tokens[-1:] == last
+    *before, a, b, c = tokens
+    assert greedy_by_full_logits(tmp_path / "changed.gguf", before, 3) == [a, b, c]
+
+
+def test_a_next_prompt_without_the_old_turns_moves_what_is_held(
+    load_tiny: LoadTiny, tmp_path: Path
+) -> None:
+    model = load_tiny(EXACT, layers=1)
+    turns = {"a" * 90: ""}
+    turns = {"a" * 90: ask(model, conversation(turns)).text + "<|end|>", "b" * 60: ""}
+    turns["b" * 60] = ask(model, conversation(turns)).text + "<|end|>"
+    turns["c" * 10] = ""
+    request = Request(conversation(turns, without=1), greedy(20), shorter=keep_last())
+    *_, done = model.generate(request)
+    assert isinstance(done, Done)
+    assert done.usage.prompt_tokens - done.usage.cached_tokens < 20
+    assert_as_fresh(model, tmp_path / "changed.gguf")
+
+
+def test_turns_are_only_moved_where_they_may_be_lost(model: LlamaCppModel) -> None:
+    turns = {"a" * 90: "First<|end|>", "b" * 60: ""}
+    ask(model, conversation(turns))
+    assert ask(model, conversation(turns, without=1)).usage.cached_tokens < 20
+
+
+def test_a_prompt_beyond_the_context_loses_turns_where_it_may(model: LlamaCppModel) -> None:
+    turns = {"a" * 400: "First<|end|>", "b" * 100: ""}
+    short = conversation(turns, without=1)
+    request = Request(conversation(turns), greedy(5), shorter=keep_last(short))
+    trimmed, *_, done = model.generate(request)
+    assert isinstance(trimmed, ContextTrimmed)
+    assert isinstance(done, Done)
+    assert trimmed.used == done.usage.prompt_tokens == len(model.tokenize(short))
+
+
+def test_a_prompt_beyond_the_context_is_an_event_and_then_refused(model: LlamaCppModel) -> None:
+    events = model.generate(Request("x" * 511, greedy(5)))
+    assert next(events) == ContextFull(used=513, limit=512)
+    with pytest.raises(InputError, match="513 tokens, the context holds 512; shorten it"):
+        next(events)
