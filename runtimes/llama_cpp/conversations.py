@@ -10,7 +10,8 @@ from edgellm.errors import IntegrityError
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.fingerprint import Origin
-from edgellm.runtimes.llama_cpp.sequences import Sequences, shared
+from edgellm.runtimes.llama_cpp.sequences import Sequences
+from edgellm.runtimes.llama_cpp.shifting import shared
 from edgellm.runtimes.llama_cpp.state import SequenceMemory
 from edgellm.runtimes.llama_cpp.state_file import new_state, open_state
 from edgellm.runtimes.llama_cpp.state_key import key_for_restoring, key_for_saving
@@ -71,6 +72,7 @@ class Conversations:
 
 
 def _within(parts: Parts, count: int) -> Parts:
-    """The parts that end within so many tokens."""
-    ends = accumulate(len(part.tokens) for part in parts)
-    return tuple(part for part, end in zip(parts, ends, strict=True) if end <= count)
+    """The parts that begin within so many tokens: the cache lacks an answer's last one."""
+    lengths = [len(part.tokens) for part in parts]
+    starts = accumulate(lengths, initial=0)
+    return tuple(part for part, start in zip(parts, starts, strict=False) if start < count)

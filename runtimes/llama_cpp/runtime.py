@@ -83,8 +83,8 @@ class LlamaCppRuntime:
     ) -> LlamaCppModel:
         """Check the file, then load it; see edgellm.runtimes.protocol.Runtime.load."""
         started = perf_counter()
-        model_file = ModelFile.of(path)
         file = read_gguf(path)
+        model_file = ModelFile.of(path)
         settings = self._settle(file, options, on_event)
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
@@ -111,13 +111,14 @@ class LlamaCppRuntime:
             )
             undo.pop_all()
         kv_cache_bytes, compute_bytes = logged_bytes(library.lines_since(mark))
+        kind = memory_kind(model)
         info = ModelInfo(
             context=settings.context_tokens,
             chat_template=settings.chat_template,
             bos=vocabulary.text(vocabulary.bos),
             eos=vocabulary.text(vocabulary.eos),
             default_sampling=settings.sampling,
-            can_shift=context.can_shift,
+            can_shift=kind.branches and context.can_shift,
             load_s=perf_counter() - started,
         )
         buffers = BufferBytes(llama.llama_model_size(model), kv_cache_bytes, compute_bytes)
@@ -125,7 +126,7 @@ class LlamaCppRuntime:
             library,
             model,
             context,
-            memory_kind(model),
+            kind,
             vocabulary,
             info,
             buffers,

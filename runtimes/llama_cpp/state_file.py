@@ -32,6 +32,7 @@ MAX_HEADER_BYTES = 1 << 18
 _START = struct.Struct(f"<8sII{ID_BYTES}s")
 _NUMBER = struct.Struct("<Q")
 _SIGNATURE_BYTES = 32
+Section = bytes | bytearray | memoryview
 _AGAIN = "the conversation has to be read again"
 
 
@@ -57,7 +58,7 @@ class StateHeader:
         return json.dumps(document).encode()
 
     @classmethod
-    def read(cls, raw: bytes, path: Path) -> "StateHeader":
+    def read(cls, raw: bytes | bytearray, path: Path) -> "StateHeader":
         """Of a header whose signature was good."""
         top = JsonObject.at(str(path), "", json.loads(raw))
         fingerprint = top.child("fingerprint")
@@ -129,7 +130,7 @@ class StateReader:
         seal = self._take(_SIGNATURE_BYTES)
         if not hmac.compare_digest(seal, hmac.digest(key.secret, start + raw, hashlib.sha256)):
             raise self._changed()
-        self._seal = seal
+        self._seal = bytes(seal)
         self.header = StateHeader.read(raw, path)
         self._check_fingerprint(expected)
         if self.header.body_bytes != self._left_bytes:
@@ -213,7 +214,7 @@ def open_state(path: Path, key: StateKey, fingerprint: Mapping[str, str]) -> Ite
         raise IntegrityError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _signature(key: StateKey, seal: bytes, number: int, section: bytes | memoryview) -> bytes:
+def _signature(key: StateKey, seal: bytes, number: int, section: Section) -> bytes:
     made = hmac.new(key.secret, seal + _NUMBER.pack(number), hashlib.sha256)
     made.update(section)
     return made.digest()

@@ -165,7 +165,7 @@ def test_others_make_room_for_what_is_restored(gguf: Path, tmp_path: Path) -> No
 
         def make_room() -> bool:
             asked.append(True)
-            return llama.llama_memory_seq_rm(cells.memory, 1, -1, -1)
+            return bool(llama.llama_memory_seq_rm(cells.memory, 1, -1, -1))
 
         restore(cells, saved, make_room)
         assert asked == [True]
