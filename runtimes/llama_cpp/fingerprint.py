@@ -51,7 +51,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How a context was made."""
+    """How a context was made; what only moves rounding, as threads and batches do, is left out."""
 
     key_format: str
     value_format: str

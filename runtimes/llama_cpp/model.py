@@ -72,7 +72,7 @@ class LlamaCppModel(Closing):
         self._info = info
         self._buffers = buffers
         self._conversations = Conversations(
-            context, SequenceMemory.of(handle, context), self._sequences, origin
+            context, SequenceMemory(context, kind.branches), self._sequences, origin
         )
         self._embedder = embedder
         self._told = False

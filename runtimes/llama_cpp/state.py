@@ -36,11 +36,6 @@ class SequenceMemory:
     context: Context
     in_pieces: bool  # every token has a cell of its own that stays, and may have been moved
 
-    @classmethod
-    def of(cls, model: llama.llama_model_p, context: Context) -> "SequenceMemory":
-        has_state = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
-        return cls(context, not has_state and not llama.llama_model_n_swa(model))
-
     def save(
         self, source: int, tokens: Sequence[int], write: Callable[[Sequence[int]], Writing]
     ) -> None:

@@ -5,7 +5,6 @@ import hmac
 import os
 import secrets
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,11 +84,19 @@ def _create(path: Path) -> None:
             file.write(secrets.token_bytes(_KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(name, path)
+        _put(Path(name), path)
         sync_folder(path.parent)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _put(made: Path, path: Path) -> None:
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links; of two that come at once the later one wins
+        made.replace(path)
 
 
 def _reason(error: Exception) -> str:

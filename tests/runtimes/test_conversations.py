@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from edgellm.errors import IntegrityError, OutputError, UsageError
+from edgellm.events import ContextTrimmed, Done
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.protocol import Request
-from tests.support.answers import EXACT, STORY, ask, greedy
+from tests.support.answers import EXACT, STORY, ask, assert_as_fresh, greedy
 from tests.support.gguf import TinyLlama
 from tests.support.stateful_models import TinyGemma, TinyHybrid, TinyMamba
 
@@ -57,6 +58,26 @@ def test_a_restored_conversation_goes_on_as_the_saved_one(
     assert found.text == expected.text
     assert found.usage == expected.usage
     assert found.usage.cached_tokens == kept
+
+
+def test_a_conversation_that_lost_its_oldest_turn_is_saved_without_it(
+    load: Load, tmp_path: Path
+) -> None:
+    # With one layer, keys and values depend on their own token alone: moving them is exact.
+    gguf = TinyLlama(layers=1).write(tmp_path / "model.gguf")
+    turns = [f"<|user|>{letter * 90}<|end|><|assistant|>" for letter in "ab"]
+    with load(gguf, context=256) as model:
+        shorter = iter((turns[1], None)).__next__
+        *events, done = model.generate(Request("".join(turns), greedy(90), shorter=shorter))
+        assert any(isinstance(event, ContextTrimmed) for event in events)
+        assert isinstance(done, Done)
+        prompt = turns[1] + done.text + MORE
+        kept = model.save_state(prompt, tmp_path / "state")
+    with load(gguf) as model:
+        assert model.restore_state(tmp_path / "state") == kept > 90 + 80
+        found = ask(model, prompt)
+        assert found.usage.cached_tokens == kept
+        assert_as_fresh(model, found, gguf)
 
 
 def test_saving_disturbs_no_cached_conversation(load: Load, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The key that signs saved conversations: made once, private, and never half there."""
 
+import errno
 import threading
 from pathlib import Path
+from typing import Never
 
 import pytest
 
@@ -37,6 +39,17 @@ def test_those_who_make_a_key_at_once_agree_on_one(tmp_path: Path) -> None:
         thread.join()
     assert len(keys) == 8
     assert len(set(keys)) == 1
+
+
+def test_a_file_system_without_links_has_keys_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*names: object) -> Never:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    assert key_for_saving(tmp_path) == key_for_saving(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
 
 
 def test_without_a_cache_folder_nothing_is_saved_or_restored(tmp_path: Path) -> None:

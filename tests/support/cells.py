@@ -20,12 +20,11 @@ class Cells:
     """One unified cache; batches continue sequence 0, others only keep their cells."""
 
     context: Context
-    model: llama.llama_model_p
     n_vocab: int
 
     @property
     def sequences(self) -> SequenceMemory:
-        return SequenceMemory.of(self.model, self.context)
+        return SequenceMemory(self.context, in_pieces=True)
 
     @property
     def handle(self) -> llama.llama_context_p:
@@ -93,7 +92,7 @@ def open_cells(
     made = Context(handle, context)
     n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
     try:
-        yield Cells(made, model, n_vocab)
+        yield Cells(made, n_vocab)
     finally:
         made.close()
         llama.llama_model_free(model)
