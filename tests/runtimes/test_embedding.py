@@ -16,12 +16,15 @@ from sentencepiece import SentencePieceProcessor
 from edgellm.errors import Cancelled, InputError, RuntimeFailure, UnsupportedError
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp import embedding
+from edgellm.runtimes.llama_cpp.embedding import LOGITS_BYTES, EmbeddingSettings
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.options import LoadOptions
 from tests.runtimes.conftest import LoadTiny
 from tests.support.checkpoints import BUNDLED
 from tests.support.conversions import convert_folder, tiny_checkpoint
+from tests.support.gguf import TinyLlama
+from tests.support.stateful_models import TinyGemma, TinyHybrid, TinyMamba
 
 TEXTS = ["She opened the letter at once.", "No.", "It was a truth " * 30, "Elinor", "her sister"]
 Vectors = NDArray[np.float64]
@@ -109,6 +112,22 @@ def test_batches_change_nothing(
         small = model.embed(TEXTS)
     np.testing.assert_allclose(together, alone, atol=5e-4)
     np.testing.assert_allclose(together, small, atol=5e-4)
+
+
+@pytest.mark.parametrize("kind", [TinyGemma, TinyHybrid, TinyMamba])
+def test_models_with_windows_and_states_embed_each_text_by_itself(
+    load_tiny: LoadTiny, kind: type[TinyLlama]
+) -> None:
+    model = load_tiny(LoadOptions(ubatch=64), kind)
+    alone = np.concatenate([model.embed([text]) for text in TEXTS])
+    np.testing.assert_allclose(model.embed(TEXTS), alone, atol=2e-3)
+
+
+def test_the_logits_of_a_batch_stay_within_their_bound() -> None:
+    settings = EmbeddingSettings(pooling=None, context=4096, ubatch=512, threads=1)
+    assert settings.batch(4096) == 512
+    assert 8 * 151_936 * settings.batch(151_936) <= LOGITS_BYTES
+    assert settings.batch(10**7) == 16
 
 
 def test_no_texts_are_no_vectors(tiny: LlamaCppModel) -> None:
