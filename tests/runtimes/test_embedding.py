@@ -36,10 +36,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(folder, vocab_size=4096, hidden_size=64, head_dim=16)
 
 
-def hidden_states(folder: Path) -> list[Vectors]:
+@pytest.fixture(scope="module")
+def f32(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return convert_folder(checkpoint, tmp_path_factory.mktemp("f32") / "out", "f32").gguf
+
+
+@pytest.fixture(scope="module")
+def hidden_states(checkpoint: Path) -> list[Vectors]:
     """transformers' last hidden states, [tokens, width] for each text, tokenized on its own."""
     model = transformers.LlamaModel.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
+        checkpoint, dtype=torch.float32, attn_implementation="eager"
     )
     tokenizer = SentencePieceProcessor(str(BUNDLED / "tokenizer.model"))
     states = []
@@ -76,9 +82,13 @@ def load(path: Path, **options: object) -> LlamaCppModel:
 
 @pytest.mark.parametrize(("name", "tolerance"), [("f32", 5e-4), ("f16", 2e-3)])
 def test_without_a_pooling_vectors_are_the_unit_mean_of_hidden_states(
-    checkpoint: Path, tmp_path: Path, name: str, tolerance: float
+    checkpoint: Path,
+    hidden_states: list[Vectors],
+    tmp_path: Path,
+    name: str,
+    tolerance: float,
 ) -> None:
-    means = np.stack([states.mean(axis=0) for states in hidden_states(checkpoint)])
+    means = np.stack([states.mean(axis=0) for states in hidden_states])
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
     with load(convert_folder(checkpoint, tmp_path / "out", name).gguf) as model:
         found = model.embed(TEXTS)
@@ -91,24 +101,24 @@ def test_without_a_pooling_vectors_are_the_unit_mean_of_hidden_states(
     ("pooling", "pick"), [(2, lambda states: states[0]), (3, lambda states: states[-1])]
 )
 def test_the_file_s_pooling_takes_the_first_or_the_last_token(
-    checkpoint: Path, tmp_path: Path, pooling: int, pick: Callable[[Vectors], Vectors]
+    f32: Path,
+    hidden_states: list[Vectors],
+    tmp_path: Path,
+    pooling: int,
+    pick: Callable[[Vectors], Vectors],
 ) -> None:
-    picked = np.stack([pick(states) for states in hidden_states(checkpoint)])
+    picked = np.stack([pick(states) for states in hidden_states])
     expected = picked / np.linalg.norm(picked, axis=1, keepdims=True)
-    plain = convert_folder(checkpoint, tmp_path / "out", "f32").gguf
-    with load(with_pooling(plain, tmp_path / "pooled.gguf", pooling)) as model:
+    with load(with_pooling(f32, tmp_path / "pooled.gguf", pooling)) as model:
         np.testing.assert_allclose(model.embed(TEXTS), expected, atol=5e-4)
 
 
-def test_batches_change_nothing(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = convert_folder(checkpoint, tmp_path / "out", "f32").gguf
-    with load(path) as model:
+def test_batches_change_nothing(f32: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with load(f32) as model:
         together = model.embed(TEXTS)
         alone = np.concatenate([model.embed([text]) for text in TEXTS])
     monkeypatch.setattr(embedding, "TEXTS_AT_ONCE", 2)
-    with load(path, ubatch=16) as model:
+    with load(f32, ubatch=16) as model:
         small = model.embed(TEXTS)
     np.testing.assert_allclose(together, alone, atol=5e-4)
     np.testing.assert_allclose(together, small, atol=5e-4)
