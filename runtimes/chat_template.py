@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 from edgellm.closing import Closing
 from edgellm.errors import EdgeLLMError, FormatError, InputError, RuntimeFailure
-from edgellm.runtimes.messages import Message
+from edgellm.runtimes.messages import Message, Tool
+from edgellm.runtimes.template_variables import template_messages, template_tools
 
 MAX_TEMPLATE_BYTES = 256 << 10
 MAX_OUTPUT_BYTES = 4 << 20
@@ -43,6 +44,8 @@ def render(
     *,
     bos_token: str,
     eos_token: str,
+    tools: Sequence[Tool] = (),
+    thinking: bool | None = None,
     add_generation_prompt: bool = True,
 ) -> str:
     """Render once; see TemplateHelper.render."""
@@ -52,6 +55,8 @@ def render(
             messages,
             bos_token=bos_token,
             eos_token=eos_token,
+            tools=tools,
+            thinking=thinking,
             add_generation_prompt=add_generation_prompt,
         )
 
@@ -69,29 +74,39 @@ class TemplateHelper(Closing):
         *,
         bos_token: str,
         eos_token: str,
+        tools: Sequence[Tool] = (),
+        thinking: bool | None = None,
         add_generation_prompt: bool = True,
     ) -> str:
         """The prompt for `messages`.
 
-        Raises FormatError for a template that is not valid, InputError when it refuses the
-        messages, breaks a limit or fails.
+        tools: what the model may ask for. thinking: whether it may think first; None leaves that to
+        the template. Raises FormatError for a template that is not valid, InputError when it
+        refuses the messages, breaks a limit or fails.
         """
         _check(template, messages)
         request = {
             "template": template,
             "variables": {
-                "messages": [{"role": m.role, "content": m.content} for m in messages],
-                "tools": None,
+                "messages": template_messages(messages),
+                "tools": template_tools(tools),
                 "documents": None,
                 "add_generation_prompt": add_generation_prompt,
                 "bos_token": bos_token,
                 "eos_token": eos_token,
+                # Templates ask whether this is defined at all.
+                **({} if thinking is None else {"enable_thinking": thinking}),
             },
             "limit_s": LIMIT_S,
             "limit_bytes": MAX_OUTPUT_BYTES,
             "memory_bytes": MAX_MEMORY_BYTES,
         }
         return self._ask(json.dumps(request).encode())
+
+    def prepare(self) -> None:
+        """Start the helper of the next rendering, so that it need not be waited for."""
+        if self._process is None:
+            self._process = _start()
 
     def close(self) -> None:
         process, self._process = self._process, None
