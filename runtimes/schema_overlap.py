@@ -1,4 +1,4 @@
-"""Whether two JSON Schemas can hold for one value, as `edgellm.runtimes.structure` writes values."""
+"""Whether two JSON Schemas can hold for one value, written as runtimes/structure.py writes it."""
 
 from collections.abc import Callable
 

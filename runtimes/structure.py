@@ -8,15 +8,13 @@ has several, and spaces are few. It never allows more: a keyword that it could n
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import cast
 from urllib.parse import unquote
 
 from edgellm.errors import UsageError
 from edgellm.runtimes.gbnf import check_grammar
 from edgellm.runtimes.json_text import (
-    MOST_WHOLE,
     PRIMITIVES,
     constant,
     decimals,
@@ -27,41 +25,22 @@ from edgellm.runtimes.json_text import (
     whole_numbers,
 )
 from edgellm.runtimes.schema_overlap import Schema, never_both
+from edgellm.runtimes.schema_reading import (
+    ANNOTATIONS,
+    KEYWORDS,
+    bounds,
+    check_keywords,
+    counts,
+    is_kind,
+    kinds_of,
+    members,
+    parse_schema,
+    schema_error,
+)
 
-MAX_BYTES = 64 << 10
-MAX_DEPTH = 32
-MAX_NODES = 2000  # objects and arrays of the schema's own text
 MAX_NAME = 200  # characters of a property's, where others are to be told from it
-MAX_COUNT = 1_000_000  # of characters or items, as a schema may bound them
 
-_ANNOTATIONS = frozenset(
-    [
-        "title",
-        "description",
-        "default",
-        "examples",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
-        "$schema",
-        "$id",
-        "$comment",
-        "$defs",
-        "definitions",
-    ]
-)
 _FORMATS = ("date", "time", "date-time", "uuid")
-_KEYWORDS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "object": frozenset({"properties", "required", "additionalProperties"}),
-        "array": frozenset({"items", "prefixItems", "minItems", "maxItems"}),
-        "string": frozenset({"minLength", "maxLength", "format"}),
-        "integer": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
-        "number": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
-        "boolean": frozenset(),
-        "null": frozenset(),
-    }
-)
 # Keywords that say everything themselves, and what may stand beside them.
 _WHOLE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -83,7 +62,7 @@ def grammar_of(json_schema: str) -> str:
     exclusiveMaximum, enum, const, anyOf, oneOf where no two can hold at once, allOf of one schema,
     $ref within the schema, and annotations. Raises UsageError for anything else.
     """
-    grammar = _Compiler(_parse(json_schema)).grammar()
+    grammar = _Compiler(parse_schema(json_schema)).grammar()
     try:
         check_grammar(grammar)
     except UsageError as error:
@@ -91,29 +70,21 @@ def grammar_of(json_schema: str) -> str:
     return grammar
 
 
-def _parse(text: str) -> Schema:
-    if len(text) > MAX_BYTES:
-        raise UsageError(f"the JSON schema has {len(text)} characters; at most {MAX_BYTES}")
-    try:
-        schema = json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the JSON schema is not JSON: {error}") from None
-    if sum(1 for _ in _nodes(schema, 0)) > MAX_NODES:
-        raise UsageError(f"the JSON schema has more than {MAX_NODES} objects and arrays")
-    return cast(Schema, schema)
+def constraint(*, json_schema: str | None, grammar: str | None, tools: bool) -> str | None:
+    """The grammar an answer has to follow; None for none.
 
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _nodes(value: object, depth: int) -> Iterator[object]:
-    if depth > MAX_DEPTH:
-        raise UsageError(f"the JSON schema is nested more than {MAX_DEPTH} deep")
-    if isinstance(value, (dict, list)):
-        yield value
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _nodes(inner, depth + 1)
+    Raises UsageError for one that cannot be followed, and for more than one wish at once: what an
+    answer with tools may be is for the model's own dialect to say.
+    """
+    given = {"json_schema": json_schema is not None, "grammar": grammar is not None, "tools": tools}
+    if sum(given.values()) > 1:
+        names = " and ".join(name for name, there in given.items() if there)
+        raise UsageError(f"{names} are given together; an answer can follow one of them")
+    if json_schema is not None:
+        return grammar_of(json_schema)
+    if grammar is not None:
+        check_grammar(grammar)
+    return grammar
 
 
 class _Compiler:
@@ -134,15 +105,15 @@ class _Compiler:
         if schema is True:
             return self._primitive("value")
         if not isinstance(schema, dict):
-            raise _error(where, f"{json.dumps(schema)[:40]} allows nothing or is no schema")
-        if not schema.keys() - _ANNOTATIONS:
+            raise schema_error(where, f"{json.dumps(schema)[:40]} allows nothing or is no schema")
+        if not schema.keys() - ANNOTATIONS:
             return self._primitive("value")
         for keyword, beside in _WHOLE.items():
             if keyword in schema:
-                _check_keywords(schema, where, {keyword} | beside)
+                check_keywords(schema, where, {keyword} | beside)
                 return self._whole(keyword, schema, f"{where}/{keyword}")
-        kinds = _kinds(schema, where)
-        _check_keywords(schema, where, {"type"}.union(*(_KEYWORDS[kind] for kind in kinds)))
+        kinds = kinds_of(schema, where)
+        check_keywords(schema, where, {"type"}.union(*(KEYWORDS[kind] for kind in kinds)))
         return self._rule(" | ".join(self._kind(kind, schema, where) for kind in kinds))
 
     def _whole(self, keyword: str, schema: Schema, where: str) -> str:
@@ -152,9 +123,11 @@ class _Compiler:
             return self._rule(self._constants(schema, where))
         alternatives = schema[keyword]
         if not isinstance(alternatives, list) or not alternatives:
-            raise _error(where, "expected a list of schemas")
+            raise schema_error(where, "expected a list of schemas")
         if keyword == "allOf" and len(alternatives) > 1:
-            raise _error(where, "several schemas at once are not supported; merge them into one")
+            raise schema_error(
+                where, "several schemas at once are not supported; merge them into one"
+            )
         if keyword == "oneOf":
             self._check_apart(alternatives, where)
         rules = [self._value(each, f"{where}/{at}") for at, each in enumerate(alternatives)]
@@ -164,26 +137,26 @@ class _Compiler:
         for at, one in enumerate(alternatives):
             for other in range(at):
                 if not never_both(one, alternatives[other], self._target_or_none):
-                    raise _error(
+                    raise schema_error(
                         where, f"{other} and {at} may both hold; use anyOf, or tell them apart"
                     )
 
     def _constants(self, schema: Schema, where: str) -> str:
         values = [schema["const"]] if "const" in schema else schema["enum"]
         if not isinstance(values, list) or not values:
-            raise _error(where, "expected a list of values")
-        kinds = _kinds(schema, where) if "type" in schema else tuple(_KEYWORDS)
-        fitting = [value for value in values if any(_is(kind, value) for kind in kinds)]
+            raise schema_error(where, "expected a list of values")
+        kinds = kinds_of(schema, where) if "type" in schema else tuple(KEYWORDS)
+        fitting = [value for value in values if any(is_kind(kind, value) for kind in kinds)]
         if not fitting:
-            raise _error(where, "none of the values has the type beside them")
+            raise schema_error(where, "none of the values has the type beside them")
         try:
             return " | ".join(dict.fromkeys(constant(value) for value in fitting))
         except ValueError as error:
-            raise _error(where, str(error)) from None
+            raise schema_error(where, str(error)) from None
 
     def _reference(self, reference: object, where: str) -> str:
         if not isinstance(reference, str):
-            raise _error(where, "expected a text")
+            raise schema_error(where, "expected a text")
         if reference not in self._targets:
             self._targets[reference] = f"ref-{len(self._targets)}"
             target = self._target(reference, where)
@@ -203,14 +176,14 @@ class _Compiler:
             elif isinstance(target, dict) and name in target:
                 target = target[name]
             else:
-                raise _error(where, f"{reference} leads nowhere")
+                raise schema_error(where, f"{reference} leads nowhere")
         if start or pointer[:1] not in ("", "/"):
-            raise _error(where, f"{reference} is outside; references begin with #/")
+            raise schema_error(where, f"{reference} is outside; references begin with #/")
         return target
 
     def _kind(self, kind: str, schema: Schema, where: str) -> str:
         """GBNF for one type of value."""
-        if not _KEYWORDS[kind] & schema.keys():
+        if not KEYWORDS[kind] & schema.keys():
             return self._primitive(kind)
         build: Mapping[str, Callable[[Schema, str], str]] = {
             "object": self._object,
@@ -222,7 +195,7 @@ class _Compiler:
         return f"({build[kind](schema, where)})"
 
     def _object(self, schema: Schema, where: str) -> str:
-        properties, required = _members(schema, where)
+        properties, required = members(schema, where)
         extra = schema.get("additionalProperties", not properties)
         rest = "" if extra is False else self._additional(properties, extra, where)
         first, later = rest and f"({rest})?", rest and f'("," space {rest})*'
@@ -245,7 +218,7 @@ class _Compiler:
     def _additional(self, properties: Schema, schema: object, where: str) -> str:
         """A member whose name is none of the properties'."""
         if any(len(name) > MAX_NAME for name in properties):
-            raise _error(where, f"names of more than {MAX_NAME} characters beside others")
+            raise schema_error(where, f"names of more than {MAX_NAME} characters beside others")
         value = self._value(schema, f"{where}/additionalProperties")
         self._primitive("plain")
         name = self._other_text(frozenset(map(str, properties)))
@@ -265,10 +238,10 @@ class _Compiler:
         return self._rule(" | ".join(branches))
 
     def _array(self, schema: Schema, where: str) -> str:
-        least, most = _counts(schema, "Items", where)
+        least, most = counts(schema, "Items", where)
         first = schema.get("prefixItems", [])
         if not isinstance(first, list):
-            raise _error(f"{where}/prefixItems", "expected a list of schemas")
+            raise schema_error(f"{where}/prefixItems", "expected a list of schemas")
         first = first[:most]
         items = schema.get("items", not first or least > len(first))
         parts = [self._value(each, f"{where}/prefixItems/{at}") for at, each in enumerate(first)]
@@ -277,7 +250,7 @@ class _Compiler:
         least, most = max(least - len(parts), 0), None if most is None else most - len(parts)
         if items is False or most == 0:
             if least:
-                raise _error(where, f"{least} items too few can be written")
+                raise schema_error(where, f"{least} items too few can be written")
             return f'"[" {listed} "]"'
         item = self._value(items, f"{where}/items")
         more = self._rule(f'"," space {item}')
@@ -289,26 +262,28 @@ class _Compiler:
     def _string(self, schema: Schema, where: str) -> str:
         if "format" in schema:
             if schema["format"] not in _FORMATS or {"minLength", "maxLength"} & schema.keys():
-                raise _error(f"{where}/format", f"only {', '.join(_FORMATS)}, without lengths")
+                raise schema_error(
+                    f"{where}/format", f"only {', '.join(_FORMATS)}, without lengths"
+                )
             return self._primitive(str(schema["format"]))
-        least, most = _counts(schema, "Length", where)
+        least, most = counts(schema, "Length", where)
         text = self._rule(repeated(self._primitive("character"), least, most))
         return f'"\\"" {text} "\\""'
 
     def _integer(self, schema: Schema, where: str) -> str:
-        low, high, above, below = _bounds(schema, where)
+        low, high, above, below = bounds(schema, where)
         least = math.ceil(low) + (above and low == math.ceil(low))
         most = math.floor(high) - (below and high == math.floor(high))
         if least > most:
-            raise _error(where, "no whole number lies between the bounds")
+            raise schema_error(where, "no whole number lies between the bounds")
         return whole_numbers(least, most)
 
     def _number(self, schema: Schema, where: str) -> str:
-        low, high, above, below = _bounds(schema, where)
+        low, high, above, below = bounds(schema, where)
         if low != int(low) or high != int(high):
-            raise _error(where, "bounds of a number must be whole numbers")
+            raise schema_error(where, "bounds of a number must be whole numbers")
         if low > high or not (found := decimals(int(low), int(high), above=above, below=below)):
-            raise _error(where, "no number lies between the bounds")
+            raise schema_error(where, "no number lies between the bounds")
         return found
 
     def _rule(self, body: str) -> str:
@@ -327,84 +302,6 @@ class _Compiler:
             for used in PRIMITIVES.keys() & set(_words(PRIMITIVES[name])):
                 self._primitive(used)
         return name
-
-
-def _error(where: str, problem: str) -> UsageError:
-    return UsageError(f"JSON schema, {where}: {problem}")
-
-
-def _check_keywords(schema: Schema, where: str, known: Set[str]) -> None:
-    if unknown := sorted(schema.keys() - known - _ANNOTATIONS):
-        these = ", ".join(sorted(known)) or "none"
-        raise _error(where, f"{unknown[0]} is not supported here; supported: {these}")
-
-
-def _kinds(schema: Schema, where: str) -> tuple[str, ...]:
-    """The types a schema allows: those it names, or those its keywords are about."""
-    if "type" not in schema:
-        about = (kind for kind, words in _KEYWORDS.items() if words & schema.keys())
-        # The keywords of whole numbers are those of all numbers.
-        return tuple(kind for kind in about if kind != "integer")
-    named = schema["type"]
-    kinds = named if isinstance(named, list) else [named]
-    if not kinds or not all(isinstance(kind, str) and kind in _KEYWORDS for kind in kinds):
-        raise _error(f"{where}/type", f"expected {', '.join(_KEYWORDS)} or a list of them")
-    return tuple(dict.fromkeys(kinds))
-
-
-def _is(kind: str, value: object) -> bool:
-    """Whether a JSON value is of a type."""
-    if kind == "null":
-        return value is None
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if kind == "integer":
-        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    types = {"object": dict, "array": list, "string": str, "number": (int, float)}
-    return kind != "boolean" and isinstance(value, types[kind])
-
-
-def _members(schema: Schema, where: str) -> tuple[Schema, frozenset[str]]:
-    """(properties, names of those that must be there) of an object's schema."""
-    properties, required = schema.get("properties", {}), schema.get("required", [])
-    if not isinstance(properties, dict):
-        raise _error(f"{where}/properties", "expected an object")
-    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-        raise _error(f"{where}/required", "expected a list of names")
-    others = schema.get("additionalProperties", True)
-    undeclared = {name: others for name in required if name not in properties}
-    if undeclared and others is False:
-        raise _error(f"{where}/required", f"{next(iter(undeclared))!r} is no property")
-    return properties | undeclared, frozenset(required)
-
-
-def _counts(schema: Schema, of: str, where: str) -> tuple[int, int | None]:
-    """(min, max) of Items or Length."""
-    least, most = schema.get(f"min{of}", 0), schema.get(f"max{of}")
-    for name, count in ((f"min{of}", least), (f"max{of}", most)):
-        whole = isinstance(count, int) and not isinstance(count, bool)
-        if count is not None and not (whole and 0 <= cast(int, count) <= MAX_COUNT):
-            raise _error(f"{where}/{name}", f"expected a whole number up to {MAX_COUNT}")
-    if most is not None and cast(int, most) < cast(int, least):
-        raise _error(where, f"max{of} is less than min{of}")
-    return cast(int, least), cast("int | None", most)
-
-
-def _bounds(schema: Schema, where: str) -> tuple[float, float, bool, bool]:
-    """(low, high, whether low is left out, whether high is), no further out than numbers go."""
-    read = {}
-    for name in _KEYWORDS["number"] & schema.keys():
-        value = schema[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise _error(f"{where}/{name}", "expected a number")
-        read[name] = value
-    lows = [(-MOST_WHOLE, False)]
-    lows += [(read[name], name != "minimum") for name in read if name.endswith("inimum")]
-    highs = [(MOST_WHOLE, False)]
-    highs += [(read[name], name != "maximum") for name in read if name.endswith("aximum")]
-    low, above = max(lows)
-    high, not_below = min((value, not is_open) for value, is_open in highs)
-    return low, high, above, not not_below
 
 
 def _words(body: str) -> list[str]:
