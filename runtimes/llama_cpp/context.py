@@ -127,6 +127,13 @@ class Context:
             return token
 
     @contextmanager
+    def held(self) -> Iterator[None]:
+        """The model stays until this is left. Raises RuntimeFailure once it has been closed."""
+        with self._native:
+            self.check_open()
+            yield
+
+    @contextmanager
     def heeding(self, cancel: CancelToken) -> Iterator[None]:
         """Let `cancel` stop llama.cpp between two operations of its graph."""
 

@@ -8,10 +8,11 @@ from edgellm.gguf_file import GGUFFile
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.tokenizer.text_rules import SpacePrefix, TextRules
 
+NO_TOKEN = -1  # LLAMA_TOKEN_NULL
 _EOS_IDS = "edgellm.eos_token_ids"
 _BOS_ID = "tokenizer.ggml.bos_token_id"
 _SENTENCEPIECE, _BYTE_PAIRS = 1, 2  # LLAMA_VOCAB_TYPE_*
-_CONTROL, _USER_DEFINED, _BYTE = 8, 16, 32  # LLAMA_TOKEN_ATTR_*
+_UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 8, 16, 32  # LLAMA_TOKEN_ATTR_*
 _MAX_TEXT_BYTES = 1 << 30
 
 
@@ -40,6 +41,7 @@ class Vocabulary:
         )
         self._buffer = ctypes.create_string_buffer(256)
         self._pieces: dict[tuple[str, ...], Pieces] = {}
+        self._unseen: frozenset[int] | None = None
         self._check_bytes(file.path)
 
     def text(self, token: int | None) -> str:
@@ -92,7 +94,8 @@ class Vocabulary:
         return None if not tokens or self._is_special(tokens[0]) else tokens
 
     def is_end(self, token: int) -> bool:
-        return token in self._end_ids or llama.llama_vocab_is_eog(self._vocab, token)
+        """Whether an answer ends with it; NO_TOKEN is one too."""
+        return token < 0 or token in self._end_ids or llama.llama_vocab_is_eog(self._vocab, token)
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes a token stands for; control tokens are empty unless `special`."""
@@ -108,6 +111,29 @@ class Vocabulary:
             ids = {ids[0] for text in shown if len(ids := self.tokenize(text, parse_special=True))}
             self._pieces[shown] = Pieces(self, frozenset(ids))
         return self._pieces[shown]
+
+    def unseen(self, shown: tuple[str, ...] = ()) -> frozenset[int]:
+        """Tokens that show nothing and do not end an answer to llama.cpp, either."""
+        if self._unseen is None:
+            hidden = _UNKNOWN | _CONTROL
+            self._unseen = frozenset(
+                token
+                for token in range(self.n_tokens)
+                if llama.llama_vocab_get_attr(self._vocab, token) & hidden
+                and not llama.llama_vocab_is_eog(self._vocab, token)
+            ) | {token for token in self._end_ids if not llama.llama_vocab_is_eog(self._vocab, token)}
+        return self._unseen - self.pieces(shown).shown
+
+    @property
+    def handle(self) -> llama.llama_vocab_p:
+        return self._vocab
+
+    @property
+    def some_end(self) -> int | None:
+        """A token that ends an answer to llama.cpp; None where there is none."""
+        ends = (self.eos, _id_or_none(llama.llama_vocab_eot(self._vocab)))
+        known = (token for token in ends if token is not None)
+        return next((t for t in known if llama.llama_vocab_is_eog(self._vocab, t)), None)
 
     def begins_text(self, last_prompt_token: int) -> bool:
         """Whether an answer's leading space is sentencepiece's own and not to be shown."""
@@ -169,11 +195,11 @@ class Pieces(dict[int, bytes | None]):
     def __init__(self, vocabulary: Vocabulary, shown: frozenset[int]) -> None:
         super().__init__()
         self._vocabulary = vocabulary
-        self._shown = shown
+        self.shown = shown
 
     def __missing__(self, token: int) -> bytes | None:
         ends = self._vocabulary.is_end(token)
-        piece = None if ends else self._vocabulary.piece(token, special=token in self._shown)
+        piece = None if ends else self._vocabulary.piece(token, special=token in self.shown)
         self[token] = piece
         return piece
 
