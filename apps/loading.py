@@ -257,6 +257,7 @@ class _Quiet:
         """Run edgellm; what it would tell a person becomes the error raised."""
         process = subprocess.Popen(
             edgellm_command(*arguments),
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -11,6 +11,7 @@
 Each name is imported when it is first used, so that `import edgellm` costs nothing.
 """
 
+import sys
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -75,3 +76,9 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if getattr(sys, "frozen", False):
+    from edgellm.children import become_child
+
+    become_child()

@@ -39,12 +39,14 @@ class Call(Generic[T]):
         self._deliver = deliver
         self._broken: RuntimeFailure | None = None  # what came could not be read
         self._cancelled = False
+        self._connection: Connection | None = None
         self._stop: Callable[[], None] | None = None
         self._future: Future[T] = Future()
         self._future.set_running_or_notify_cancel()  # from now on only the call itself ends it
 
     def begin(self, connection: Connection, method: str, body: bytes) -> Self:
-        """Start it; once."""
+        """Start it; once. The connection stays at least until the call has ended."""
+        self._connection = connection
         self._stop = connection.start(method, body, self._on_item, self._on_end)
         if self._cancelled:
             self.cancel()
@@ -105,6 +107,7 @@ class Call(Generic[T]):
         except EdgeLLMError as error:
             self._future.set_exception(error)
         self._pass_on(None)
+        self._connection = None
 
     def _pass_on(self, event: Event | None) -> None:
         try:

@@ -6,11 +6,10 @@ memory, so every rendering happens in a helper process under limits.
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
+from edgellm.children import child_command, child_environment
 from edgellm.closing import Closing
 from edgellm.errors import EdgeLLMError, FormatError, InputError, RuntimeFailure
 from edgellm.runtimes.messages import Message, Tool
@@ -127,20 +126,20 @@ class TemplateHelper(Closing):
 
 
 def _start() -> subprocess.Popen[bytes]:
-    script = Path(__file__).with_name("chat_template_helper.py")
+    command = child_command("edgellm.runtimes.chat_template_helper")
     try:
         return subprocess.Popen(
-            # -P: a jinja2.py in the current folder is not the library.
-            [sys.executable, "-P", str(script)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=child_environment(),
             # Ctrl-C is for us; the helper ends when our end of its stdin closes.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except OSError as error:
-        raise RuntimeFailure("chat template", f"cannot start {sys.executable}: {error}") from error
+        raise RuntimeFailure("chat template", f"cannot start {command[0]}: {error}") from error
 
 
 def _check(template: str, messages: Sequence[Message]) -> None:

@@ -100,7 +100,7 @@ class AnswerCall(Call[Done]):
         return done
 
     def _done(self, outcome: bytes | EdgeLLMError) -> Done:
-        if isinstance(outcome, Cancelled) and self.cancelled:
+        if isinstance(outcome, Cancelled):
             return self.so_far("cancelled")
         return received(Done, settled(outcome), self._engine)
 

@@ -13,8 +13,9 @@ from edgellm.events import Done, Event
 from edgellm.runtimes import open_runtime
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.chat_template import TemplateHelper
+from edgellm.runtimes.dialects import Dialect
 from edgellm.runtimes.messages import Message
-from edgellm.runtimes.narration import Narration, PlainText
+from edgellm.runtimes.narration import Narration
 from edgellm.runtimes.protocol import LoadedModel, Request, Runtime, nothing_to_drop
 from edgellm.runtimes.shortening import Shortening
 from edgellm.runtimes.wire import (
@@ -33,6 +34,7 @@ from edgellm.runtimes.wire import (
 )
 
 Emit = Callable[[bytes], None]
+_TAIL = 16  # characters of a prompt in which a thought may have been begun for the model
 OpenRuntime = Callable[[str, Path | None], Runtime]
 
 
@@ -87,21 +89,26 @@ class Host:
 
     def _generate(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
         began = perf_counter()
-        call = decode(GenerateCall, body)
+        call = without_thinking(decode(GenerateCall, body))
         past = self._shortening(call.prompt)
         if past is not None and (trimmed := past.fit(call.sampling.max_tokens)):
             emit(encode_event(trimmed))
+        text = self._text(call.prompt) if past is None else past.prompt
+        dialect, tools = self._dialect(call)
         request = Request(
-            self._text(call.prompt) if past is None else past.prompt,
+            text,
             call.sampling,
             call.grammar,
             call.logprobs,
-            shorter=nothing_to_drop if past is None else past.shorter,
+            dialect.shown,
+            nothing_to_drop if past is None else past.shorter,
+        )
+        narration = Narration(
+            dialect.parser(tools=tools, opened=text[-_TAIL:]),
+            self._model.memory,
+            none_dropped if past is None else past.reported,
         )
         prepared_s = perf_counter() - began
-        narration = Narration(
-            PlainText(), self._model.memory, none_dropped if past is None else past.reported
-        )
         with closing(self._model.generate(request, cancel)) as events:
             done = last(narration.tell(events), emit)
         self._expect_another(call.prompt)
@@ -128,6 +135,16 @@ class Host:
     def _restore_state(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
         path = Path(fsdecode(decode(RestoreCall, body).path))
         return encode(self._model.restore_state(path))
+
+    def _dialect(self, call: GenerateCall) -> tuple[Dialect, bool]:
+        """How to read the answer, and whether calls of tools are read.
+
+        Plain text goes on with plain text, and a grammar leaves nothing to be told apart.
+        """
+        if isinstance(call.prompt, str) or call.grammar is not None:
+            return Dialect.PLAIN, False
+        dialect = Dialect.of(self._model.info.chat_template)
+        return (dialect, True) if call.prompt.tools else (replace(dialect, calls=None), False)
 
     def _text(self, prompt: str | Conversation, *, add_generation_prompt: bool = True) -> str:
         """The whole prompt."""
@@ -188,6 +205,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "restore_state": Host._restore_state,
     }
 )
+
+
+def without_thinking(call: GenerateCall) -> GenerateCall:
+    """Where a grammar governs from the first token on there is no room for thoughts."""
+    if isinstance(call.prompt, str) or call.grammar is None or call.prompt.thinking is not None:
+        return call
+    return replace(call, prompt=replace(call.prompt, thinking=False))
 
 
 def none_dropped() -> int:

@@ -10,6 +10,7 @@ from edgellm.closing import Closing
 from edgellm.errors import Cancelled, EdgeLLMError, RuntimeFailure
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.connection import Service
+from edgellm.runtimes.failures import failure_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class _Line:
                 self._calls.append(call)
                 self._changed.notify()
                 return
-        call.on_end(RuntimeFailure(self.engine, "the model has been closed"))
+        call.on_end(RuntimeFailure(self.engine, "is closed"))
 
     def next(self) -> _Call | None:
         """The next call, waited for; None once closed."""
@@ -107,11 +108,9 @@ def _work(line: _Line, make_service: Callable[[], Service]) -> None:
             outcome: bytes | EdgeLLMError = service.call(
                 call.method, call.body, call.on_item, call.cancel
             )
-        except EdgeLLMError as error:
-            outcome = error
-        except Exception as error:  # a bug ends the call that met it, not the calls after it
-            outcome = RuntimeFailure(line.engine, f"{type(error).__name__}: {error}")
-            outcome.__cause__ = error
+        except Exception as error:  # a defect ends the call that met it, not the calls after it
+            outcome = failure_of(line.engine, error)
+            outcome.__cause__ = None if outcome is error else error
         call.on_end(outcome)
         del call
     if service is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from time import monotonic
-from typing import Protocol
 
 from edgellm.events import (
     ContextTrimmed,
@@ -15,33 +14,16 @@ from edgellm.events import (
     TextDelta,
     ToolCall,
 )
+from edgellm.runtimes.dialects import DialectParser
 
 SAMPLE_INTERVAL_S = 1.0
-
-
-class Parser(Protocol):
-    """Tells text, reasoning and tool calls of one answer apart."""
-
-    def feed(self, delta: TextDelta) -> Iterable[Event]: ...
-
-    def end(self) -> Iterable[Event]: ...
-
-
-class PlainText:
-    """The parser of answers that are text and nothing else."""
-
-    def feed(self, delta: TextDelta) -> Iterable[Event]:
-        return (delta,)
-
-    def end(self) -> Iterable[Event]:
-        return ()
 
 
 class Narration:
     """One answer's events as they go to the caller."""
 
     def __init__(
-        self, parser: Parser, memory: Callable[[], MemoryUse], dropped: Callable[[], int]
+        self, parser: DialectParser, memory: Callable[[], MemoryUse], dropped: Callable[[], int]
     ) -> None:
         """memory: a measurement. dropped: messages that left the context since last asked."""
         self._parser = parser

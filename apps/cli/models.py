@@ -10,6 +10,7 @@ from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.settings import home
 from edgellm.apps.finding import Finder, Loadable
 from edgellm.checkpoint import Checkpoint
+from edgellm.children import child_environment
 from edgellm.store import Store
 
 
@@ -32,6 +33,7 @@ def find_loadable(
 
 def run_aloud(arguments: list[str]) -> None:
     """Run edgellm with what it says going to our stderr; leaves as it did when it fails."""
-    code = subprocess.run(edgellm_command(*arguments), stdout=subprocess.DEVNULL).returncode
+    command = edgellm_command(*arguments)
+    code = subprocess.run(command, stdout=subprocess.DEVNULL, env=child_environment()).returncode
     if code:
         raise typer.Exit(code)  # it has said why

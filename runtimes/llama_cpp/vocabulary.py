@@ -121,7 +121,9 @@ class Vocabulary:
                 for token in range(self.n_tokens)
                 if llama.llama_vocab_get_attr(self._vocab, token) & hidden
                 and not llama.llama_vocab_is_eog(self._vocab, token)
-            ) | {token for token in self._end_ids if not llama.llama_vocab_is_eog(self._vocab, token)}
+            ) | {
+                token for token in self._end_ids if not llama.llama_vocab_is_eog(self._vocab, token)
+            }
         return self._unseen - self.pieces(shown).shown
 
     @property
