@@ -14,6 +14,7 @@ from edgellm.apps.cli.settings import home
 from edgellm.apps.finding import Finder, Loadable
 from edgellm.apps.refusals import refused
 from edgellm.artifact import Artifact
+from edgellm.children import child_environment
 from edgellm.errors import Cancelled, UsageError
 from edgellm.events import MemoryUse
 from edgellm.gguf_file import read_gguf

@@ -74,7 +74,7 @@ class Launch:
 
     def _connect(self) -> Connection:
         if self.isolation == "process":
-            from edgellm.runtimes.worker import WorkerConnection
+            from edgellm.runtimes.worker.connection import WorkerConnection
 
             return WorkerConnection.spawn(
                 "edgellm.runtimes.host:make_host",

@@ -27,14 +27,14 @@ class Constraint(Closing):
         self._end = vocabulary.some_end
         self.unseen = vocabulary.unseen(shown)
         with context.held():
-            handle = llama.llama_sampler_init_grammar(vocabulary.handle, grammar.encode(), b"root")
+            handle = llama.llama_sampler_init_grammar(
+                vocabulary.handle, grammar.encode(), b"root"
+            )
         if not handle:
             raise UsageError("llama.cpp cannot follow this grammar; simplify it")
         self.handle: llama.llama_sampler_p | None = handle
         self._candidate = llama.llama_token_data()
-        self._candidates = llama.llama_token_data_array(
-            ctypes.pointer(self._candidate), 1, -1, False
-        )
+        self._candidates = llama.llama_token_data_array(ctypes.pointer(self._candidate), 1, -1, False)
         self._pointer = ctypes.pointer(self._candidates)
 
     def allows(self, token: int) -> bool:
@@ -99,5 +99,7 @@ class Unaccepting:
         self._functions = (ctypes.c_void_p * 32)()
         self._functions[self._APPLY] = functions[self._APPLY]
         kind = type(chain.contents.iface)
-        self._sampler = llama.llama_sampler(ctypes.cast(self._functions, kind), chain.contents.ctx)
+        self._sampler = llama.llama_sampler(
+            ctypes.cast(self._functions, kind), chain.contents.ctx
+        )
         self.handle = ctypes.pointer(self._sampler)

@@ -55,9 +55,7 @@ class Sampler(Closing):
         """constraint: closed by the caller, after this."""
         self._samplers = list(_samplers(options, n_vocab))
         self._chain: llama.llama_sampler_p | None = _chain(self._samplers)
-        self._penalized = deque(
-            prompt[-options.repeat_last_n or len(prompt) :], options.repeat_last_n
-        )
+        self._penalized = deque(prompt[-options.repeat_last_n or len(prompt) :], options.repeat_last_n)
         for token in self._penalized:
             llama.llama_sampler_accept(self._chain, token)
         self._constraint = constraint
