@@ -24,17 +24,17 @@ class Constraint(Closing):
         """shown: control tokens that are text in this answer. Raises UsageError."""
         check_grammar(grammar)
         self._context = context
-        self._end = vocabulary.some_end
+        self._end = vocabulary.engine_end
         self.unseen = vocabulary.unseen(shown)
         with context.held():
-            handle = llama.llama_sampler_init_grammar(
-                vocabulary.handle, grammar.encode(), b"root"
-            )
+            handle = llama.llama_sampler_init_grammar(vocabulary.handle, grammar.encode(), b"root")
         if not handle:
             raise UsageError("llama.cpp cannot follow this grammar; simplify it")
         self.handle: llama.llama_sampler_p | None = handle
         self._candidate = llama.llama_token_data()
-        self._candidates = llama.llama_token_data_array(ctypes.pointer(self._candidate), 1, -1, False)
+        self._candidates = llama.llama_token_data_array(
+            ctypes.pointer(self._candidate), 1, -1, False
+        )
         self._pointer = ctypes.pointer(self._candidates)
 
     def allows(self, token: int) -> bool:
@@ -43,7 +43,7 @@ class Constraint(Closing):
             return False
         self._candidate.id, self._candidate.logit = token, 0.0
         with self._context.held():
-            llama.llama_sampler_apply(self.handle, self._pointer)
+            llama.llama_sampler_apply(self.handle, self._candidates)
         return bool(self._candidate.logit == 0)
 
     def accept(self, token: int) -> None:
@@ -75,7 +75,7 @@ class Constraint(Closing):
             llama.llama_sampler_free(handle)
 
 
-def forbidding(tokens: Iterable[int], n_vocab: int) -> llama.llama_sampler_p:
+def forbidding(tokens: Iterable[int], n_vocab: int) -> "llama.llama_sampler_p":
     """A sampler that never takes these tokens."""
     listed = sorted(tokens)
     biases = (llama.llama_logit_bias * len(listed))()
@@ -93,13 +93,11 @@ class Unaccepting:
 
     _APPLY = 2  # of the functions in llama_sampler_i, after name and accept
 
-    def __init__(self, chain: llama.llama_sampler_p) -> None:
+    def __init__(self, chain: "llama.llama_sampler_p") -> None:
         functions = ctypes.cast(chain.contents.iface, ctypes.POINTER(ctypes.c_void_p))
         # More than any version of llama.cpp has: what is not there must be empty.
         self._functions = (ctypes.c_void_p * 32)()
         self._functions[self._APPLY] = functions[self._APPLY]
         kind = type(chain.contents.iface)
-        self._sampler = llama.llama_sampler(
-            ctypes.cast(self._functions, kind), chain.contents.ctx
-        )
+        self._sampler = llama.llama_sampler(ctypes.cast(self._functions, kind), chain.contents.ctx)
         self.handle = ctypes.pointer(self._sampler)

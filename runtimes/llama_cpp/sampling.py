@@ -55,7 +55,9 @@ class Sampler(Closing):
         """constraint: closed by the caller, after this."""
         self._samplers = list(_samplers(options, n_vocab))
         self._chain: llama.llama_sampler_p | None = _chain(self._samplers)
-        self._penalized = deque(prompt[-options.repeat_last_n or len(prompt) :], options.repeat_last_n)
+        self._penalized = deque(
+            prompt[-options.repeat_last_n or len(prompt) :], options.repeat_last_n
+        )
         for token in self._penalized:
             llama.llama_sampler_accept(self._chain, token)
         self._constraint = constraint
@@ -114,7 +116,7 @@ class Sampler(Closing):
                 llama.llama_sampler_accept(self._samplers[0], token)
 
 
-def _chain(samplers: Iterable[llama.llama_sampler_p]) -> llama.llama_sampler_p:
+def _chain(samplers: "Iterable[llama.llama_sampler_p]") -> "llama.llama_sampler_p":
     params = llama.llama_sampler_chain_default_params()
     params.no_perf = True
     chain = llama.llama_sampler_chain_init(params)
@@ -123,7 +125,7 @@ def _chain(samplers: Iterable[llama.llama_sampler_p]) -> llama.llama_sampler_p:
     return chain
 
 
-def _samplers(options: SamplingOptions, n_vocab: int) -> Iterator[llama.llama_sampler_p]:
+def _samplers(options: SamplingOptions, n_vocab: int) -> "Iterator[llama.llama_sampler_p]":
     if options.repeat_penalty != 1 and options.repeat_last_n:
         yield llama.llama_sampler_init_penalties(
             n_vocab, options.repeat_last_n, options.repeat_penalty, 0.0, 0.0

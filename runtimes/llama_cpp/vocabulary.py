@@ -115,15 +115,8 @@ class Vocabulary:
     def unseen(self, shown: tuple[str, ...] = ()) -> frozenset[int]:
         """Tokens that show nothing and do not end an answer to llama.cpp, either."""
         if self._unseen is None:
-            hidden = _UNKNOWN | _CONTROL
-            self._unseen = frozenset(
-                token
-                for token in range(self.n_tokens)
-                if llama.llama_vocab_get_attr(self._vocab, token) & hidden
-                and not llama.llama_vocab_is_eog(self._vocab, token)
-            ) | {
-                token for token in self._end_ids if not llama.llama_vocab_is_eog(self._vocab, token)
-            }
+            silent = (t for t in range(self.n_tokens) if self._is_silent(t))
+            self._unseen = frozenset((*silent, *self._end_ids)) - self._engine_ends()
         return self._unseen - self.pieces(shown).shown
 
     @property
@@ -131,11 +124,9 @@ class Vocabulary:
         return self._vocab
 
     @property
-    def some_end(self) -> int | None:
+    def engine_end(self) -> int | None:
         """A token that ends an answer to llama.cpp; None where there is none."""
-        ends = (self.eos, _id_or_none(llama.llama_vocab_eot(self._vocab)))
-        known = (token for token in ends if token is not None)
-        return next((t for t in known if llama.llama_vocab_is_eog(self._vocab, t)), None)
+        return min(self._engine_ends(), default=None)
 
     def begins_text(self, last_prompt_token: int) -> bool:
         """Whether an answer's leading space is sentencepiece's own and not to be shown."""
@@ -146,6 +137,14 @@ class Vocabulary:
     def _is_special(self, token: int) -> bool:
         """Whether the token stands for itself in text, which it cuts in two."""
         return bool(llama.llama_vocab_get_attr(self._vocab, token) & (_CONTROL | _USER_DEFINED))
+
+    def _is_silent(self, token: int) -> bool:
+        attributes: int = llama.llama_vocab_get_attr(self._vocab, token)
+        return attributes & (_UNKNOWN | _CONTROL) != 0
+
+    def _engine_ends(self) -> frozenset[int]:
+        tokens = range(self.n_tokens)
+        return frozenset(token for token in tokens if llama.llama_vocab_is_eog(self._vocab, token))
 
     def _piece(self, token: int, special: bool) -> int:
         length: int = llama.llama_token_to_piece(
