@@ -20,8 +20,8 @@ from edgellm.events import MemoryUse
 from edgellm.gguf_file import read_gguf
 from edgellm.plan import MemoryParts, over_budget
 from edgellm.progress import Progress, ProgressSink, ignore_progress
-from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.launch import Launch, heeding
+from edgellm.runtimes.cancel import CancelToken, heeding
+from edgellm.runtimes.launch import Launch
 from edgellm.runtimes.model import AsyncModel, Model
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import EventSink, Runtime, ignore_events

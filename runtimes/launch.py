@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgellm.errors import EdgeLLMError, UsageError
 from edgellm.runtimes.calls import Call, Deliver, settled
-from edgellm.runtimes.cancel import CancelToken
+from edgellm.runtimes.cancel import CancelToken, heeding
 from edgellm.runtimes.client import Client
 from edgellm.runtimes.connection import Connection
 from edgellm.runtimes.options import LoadOptions
@@ -114,16 +114,3 @@ def undone(connection: Connection) -> Iterator[Connection]:
     except BaseException:
         connection.close()
         raise
-
-
-@contextmanager
-def heeding(cancel: CancelToken | None, stop: Callable[[], None]) -> Iterator[None]:
-    """Let the token stop something meanwhile."""
-    if cancel is None:
-        yield
-        return
-    silence = cancel.listen(stop)
-    try:
-        yield
-    finally:
-        silence()
