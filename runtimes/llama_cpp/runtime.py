@@ -16,6 +16,8 @@ from edgellm.plan import DEFAULT_CONTEXT
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.amx import amx_fallback
 from edgellm.runtimes.llama_cpp.bindings import llama
+from edgellm.runtimes.llama_cpp.embedding import Embedder, EmbeddingSettings, pooling_of
+from edgellm.runtimes.llama_cpp.fingerprint import ModelFile, Origin, Setup, rope_context
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.logged_memory import logged_bytes
@@ -82,6 +84,7 @@ class LlamaCppRuntime:
         """Check the file, then load it; see edgellm.runtimes.protocol.Runtime.load."""
         started = perf_counter()
         file = read_gguf(path)
+        model_file = ModelFile.of(path)
         settings = self._settle(file, options, on_event)
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
@@ -119,7 +122,17 @@ class LlamaCppRuntime:
             load_s=perf_counter() - started,
         )
         buffers = BufferBytes(llama.llama_model_size(model), kv_cache_bytes, compute_bytes)
-        return LlamaCppModel(library, model, context, kind, vocabulary, info, buffers)
+        return LlamaCppModel(
+            library,
+            model,
+            context,
+            kind,
+            vocabulary,
+            info,
+            buffers,
+            Origin(model_file, _setup(file, settings), self._cache_dir),
+            Embedder(library, model, vocabulary, _embedding(file, settings, options)),
+        )
 
     def open_scorer(
         self,
@@ -168,6 +181,27 @@ def memory_kind(model: llama.llama_model_p) -> MemoryKind:
     """How far back the memory of a loaded model can go."""
     recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
     return MemoryKind(recurrent, llama.llama_model_n_swa(model))
+
+
+def _setup(file: GGUFFile, settings: _Settings) -> Setup:
+    formats = settings.formats
+    return Setup(
+        key_format=formats.key.name,
+        value_format=formats.value.name,
+        flash_attention="always" if formats.value.needs_flash_attention_for_v else "where it can",
+        gpu_layers=settings.gpu_layers,
+        extra_buffers=settings.extra_buffers,
+        rope_context=rope_context(file, settings.context_tokens),
+    )
+
+
+def _embedding(file: GGUFFile, settings: _Settings, options: LoadOptions) -> EmbeddingSettings:
+    return EmbeddingSettings(
+        pooling=pooling_of(file),
+        context=settings.context_tokens,
+        ubatch=options.ubatch,
+        threads=settings.threads,
+    )
 
 
 def useful_threads(weights_bytes: int) -> int:
