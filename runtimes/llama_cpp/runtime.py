@@ -22,6 +22,7 @@ from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.logged_memory import logged_bytes
 from edgellm.runtimes.llama_cpp.model import BufferBytes, LlamaCppModel
+from edgellm.runtimes.llama_cpp.notices import fallback_reasons
 from edgellm.runtimes.llama_cpp.preconditions import (
     KVFormats,
     ModelFacts,
@@ -88,6 +89,7 @@ class LlamaCppRuntime:
         settings = self._settle(file, options, on_event)
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
+        mark = library.mark()
         with ExitStack() as undo:
             model = load_weights(
                 library,
@@ -95,12 +97,12 @@ class LlamaCppRuntime:
                 gpu_layers=settings.gpu_layers,
                 extra_buffers=settings.extra_buffers,
                 adds_space_prefix=rules is None,
+                weights=options.weights,
                 on_event=on_event,
                 cancel=cancel or CancelToken(),
             )
             undo.callback(llama.llama_model_free, model)
             vocabulary = Vocabulary(model, file, rules)
-            mark = library.mark()
             context = make_context(
                 library,
                 model,
@@ -109,8 +111,11 @@ class LlamaCppRuntime:
                 ubatch=options.ubatch,
                 threads=settings.threads,
             )
+            undo.callback(context.close)
+            lines = library.lines_since(mark)
+            for reason in fallback_reasons(lines, settings.gpu_layers):
+                on_event(EngineFallback(reason))
             undo.pop_all()
-        kv_cache_bytes, compute_bytes = logged_bytes(library.lines_since(mark))
         kind = memory_kind(model)
         info = ModelInfo(
             context=settings.context_tokens,
@@ -121,7 +126,7 @@ class LlamaCppRuntime:
             can_shift=kind.branches and context.can_shift,
             load_s=perf_counter() - started,
         )
-        buffers = BufferBytes(llama.llama_model_size(model), kv_cache_bytes, compute_bytes)
+        buffers = BufferBytes(llama.llama_model_size(model), *logged_bytes(lines))
         return LlamaCppModel(
             library,
             model,
