@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgellm.errors import RuntimeFailure, UsageError
+from edgellm.errors import InputError, RuntimeFailure, UsageError
 from edgellm.events import ContextTrimmed, EngineFallback, PrefillProgress, TextDelta
 from edgellm.runtimes.messages import Message
 from edgellm.runtimes.stream import Stream
@@ -100,7 +100,7 @@ def test_an_answer_that_was_stopped_stays_and_is_marked() -> None:
 def test_an_answer_that_failed_at_once_takes_its_question_along() -> None:
     with fake_model(context=8) as model:
         chat = model.chat()
-        with pytest.raises(Exception, match="the context holds 8"):
+        with pytest.raises(InputError, match="the context holds 8"):
             said(chat.send("far too many words for so small a context"))
         assert chat.messages == ()
         assert said(chat.send("hi")) == "hi"
@@ -141,9 +141,11 @@ def test_a_full_context_drops_the_oldest_turns_and_says_so() -> None:
 def test_a_full_context_is_an_error_unless_asked_otherwise() -> None:
     with fake_model(context=40) as model:
         chat = model.chat("Stay")
-        with pytest.raises(Exception, match=r"tokens, the context holds 40"):
-            for turn in range(8):
-                said(chat.send(f"{turn} b c"))
+        said(chat.send("a b c"))
+        before = chat.messages
+        with pytest.raises(InputError, match=r"tokens, the context holds 40"):
+            said(chat.send("word " * 30))
+        assert chat.messages == before
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
