@@ -78,7 +78,8 @@ class _Worker:
         self._engine = engine
         self._numbers = count(1)
         self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
-        self._lock = threading.Lock()  # guards the next three
+        # Guards the next three; the garbage collector may cancel on a thread that is in here.
+        self._lock = threading.RLock()
         self._calls: dict[int, _Call] = {}
         self._closing = False
         self._failure: EdgeLLMError | None = None  # what calls end with, once the worker is gone

@@ -1,0 +1,218 @@
+"""The token sequences that one context's KV cache holds, and what of them a prompt can reuse.
+
+Sequences share the cells of one cache. A prompt goes on from the sequence with which it shares the
+longest beginning; where it branches off, both branches stay and share the cells of their beginning.
+What was used least recently makes room.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from edgellm.runtimes.llama_cpp.context import Context, NoRoomError
+from edgellm.runtimes.llama_cpp.library import StatusError
+from edgellm.runtimes.llama_cpp.shifting import Gap, find_gap, shared
+from edgellm.runtimes.llama_cpp.transcript import Part
+
+_FEW = 16  # tokens that are read again sooner than kept, or than worth a word
+PARKED = 7  # sequences kept beside the one that goes on; each costs nothing but its cells
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryKind:
+    """How far a model's memory can go back."""
+
+    recurrent: bool  # its state is the whole text's: nothing can be taken back
+    window: int  # tokens that sliding-window layers see; 0 when every layer sees all
+
+    @property
+    def branches(self) -> bool:
+        """Whether sequences can share a beginning."""
+        return not self.recurrent and not self.window
+
+    def goes_on(self, span: tuple[int, int], length: int) -> bool:
+        """Whether a sequence that still has these positions can be continued after `length`."""
+        first, last = span
+        if length == 0 or last != length - 1:
+            return length == 0 and last < 0
+        if self.recurrent:
+            return True
+        return first <= max(length - self.window + 1, 0) if self.window else first == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A sequence that waits for a prompt to go on from it."""
+
+    number: int
+    tokens: list[int]
+    parts: tuple[Part, ...]
+    used: int
+
+
+class CachedSequence:
+    """The tokens of sequence 0, from the first one on: the one that batches continue."""
+
+    def __init__(self, context: Context, kind: MemoryKind, make_room: Callable[[], bool]) -> None:
+        """make_room: drops another sequence; False when there is none."""
+        self._context = context
+        self._kind = kind
+        self._make_room = make_room
+        self.tokens: list[int] = []
+        self.parts: tuple[Part, ...] = ()  # the text of the tokens, as far as it is known
+        self.used = 0  # which answer it was used for last
+        self.ubatch = context.ubatch
+        self._moved = False  # since the last batch
+
+    def append(self, tokens: Sequence[int], wanted: range | None = None) -> bool:
+        """Compute at most a ubatch more; False when it was cancelled.
+
+        wanted: see Context.decode. Raises StatusError; the sequence is then empty.
+        """
+        if not self._add(lambda: self._context.decode(tokens, wanted)):
+            return False
+        self.tokens.extend(tokens)
+        return True
+
+    def append_one(self, token: int) -> bool:
+        """Compute one more; see append()."""
+        if not self._add(lambda: self._context.decode_one(token)):
+            return False
+        self.tokens.append(token)
+        return True
+
+    def cut(self, length: int) -> bool:
+        """Keep so many tokens; False when the memory cannot go back: then none are kept."""
+        done = self._context.cut(0, length)
+        if done and self._kind.goes_on(self._context.span(0), length):
+            del self.tokens[length:]
+            return True
+        self.clear()
+        return False
+
+    def clear(self) -> None:
+        self.tokens = []
+        self._context.cut(0, -1)
+
+    def leave_out(self, gap: Gap) -> None:
+        """Take a stretch out; what follows moves up, and its keys are turned with the next batch.
+
+        No other sequence may share the cells of what follows: they would move too.
+        """
+        end = gap.start + gap.length
+        self._context.cut(0, gap.start, end)
+        self._context.move(0, end, -gap.length)
+        del self.tokens[gap.start : end]
+        self._moved = True
+
+    def _add(self, decode: Callable[[], bool]) -> bool:
+        while True:
+            try:
+                added = decode()
+            except NoRoomError:
+                if not self._make_room():
+                    raise
+            except StatusError:
+                self.clear()
+                raise
+            else:
+                if not added:
+                    # A cancelled batch may have turned the keys of some layers only.
+                    self.cut(0 if self._moved else len(self.tokens))
+                self._moved = False
+                return added
+
+
+class Sequences:
+    """All sequences of one context."""
+
+    def __init__(self, context: Context, kind: MemoryKind) -> None:
+        self._context = context
+        self._kind = kind
+        self._answers = count(1)
+        self._parked: list[Parked] = []
+        self.can_shift = kind.branches and context.can_shift
+        self.lost = False  # whether a beginning that was held had to be read again
+        self.current = CachedSequence(context, kind, self._drop_oldest)
+
+    def begin(
+        self, tokens: list[int], *, fresh: int = 1, may_shift: bool = False
+    ) -> CachedSequence:
+        """The current sequence, holding as much of these tokens as any sequence did.
+
+        Sequences that it leaves are parked. fresh: tokens at the end that it must not hold, so
+        that they are computed. may_shift: whether turns that left may leave the cache likewise.
+        """
+        current = self.current
+        if may_shift:
+            self._shift(tokens)
+        length = min(shared(current.tokens, tokens), len(tokens) - fresh)
+        parked = max(self._parked, key=lambda held: shared(held.tokens, tokens), default=None)
+        if parked is not None and shared(parked.tokens, tokens) > length:
+            length = min(shared(parked.tokens, tokens), len(tokens) - fresh)
+            self.park(keep=parked)
+            self._resume(parked, length)
+        elif length + _FEW <= len(current.tokens):
+            self.park()
+        self.lost |= not current.cut(length) and length >= _FEW
+        current.used = next(self._answers)
+        return current
+
+    def parts(self) -> Iterator[tuple[Part, ...]]:
+        """What is known of the text of each sequence."""
+        yield self.current.parts
+        for parked in self._parked:
+            yield parked.parts
+
+    def park(self, keep: Parked | None = None) -> None:
+        """Set the current sequence aside where models can branch; it still holds its tokens.
+
+        keep: a parked sequence that must not make room for it.
+        """
+        if not self._kind.branches or not self.current.tokens:
+            return
+        if len(self._parked) == PARKED:
+            self._drop(min((p for p in self._parked if p is not keep), key=lambda p: p.used))
+        taken = {parked.number for parked in self._parked}
+        number = next(number for number in count(1) if number not in taken)
+        current = self.current
+        self._context.copy(0, number, len(current.tokens))
+        self._parked.append(Parked(number, current.tokens.copy(), current.parts, current.used))
+
+    def _shift(self, tokens: list[int]) -> None:
+        """Where these tokens leave out turns that are held, let the cache leave them out."""
+        if not self.can_shift:
+            return
+        held: list[CachedSequence | Parked] = [self.current, *self._parked]
+        most = max(shared(one.tokens, tokens) for one in held)
+        gaps = [(gap, one) for one in held if (gap := find_gap(one.tokens, tokens)) is not None]
+        gap, one = max(gaps, key=lambda found: found[0].held, default=(None, None))
+        if gap is None or one is None or gap.held <= most:
+            return
+        if isinstance(one, Parked):
+            self.park(keep=one)
+            self._resume(one, len(one.tokens))
+        end = gap.start + gap.length
+        for parked in self._parked.copy():
+            if shared(parked.tokens, self.current.tokens) > end:
+                self._drop(parked)
+        self.current.leave_out(gap)
+
+    def _resume(self, parked: Parked, length: int) -> None:
+        """Let the current sequence be the beginning of a parked one, or all of it."""
+        self.current.clear()
+        self._context.copy(parked.number, 0, length)
+        self.current.tokens = parked.tokens[:length]
+        self.current.parts = parked.parts
+        if length == len(parked.tokens):
+            self._drop(parked)
+
+    def _drop(self, parked: Parked) -> None:
+        self._context.cut(parked.number, -1)
+        self._parked.remove(parked)
+
+    def _drop_oldest(self) -> bool:
+        if not self._parked:
+            return False
+        self._drop(min(self._parked, key=lambda parked: parked.used))
+        return True
