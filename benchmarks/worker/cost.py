@@ -51,7 +51,7 @@ def open_worker() -> WorkerConnection:
 
 
 def start_up() -> dict[str, Any]:
-    """Milliseconds from nothing to a first answer, beside a bare Python; bytes of an idle worker."""
+    """Milliseconds until a first answer, beside a bare Python; bytes of an idle worker."""
     bare, whole, resident, private = [], [], [], []
     for _ in range(ROUNDS):
         began = time.perf_counter()
