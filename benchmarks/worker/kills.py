@@ -97,12 +97,11 @@ def killed_round(artifact: Path, moment_s: float) -> tuple[str, float]:
     round_ = Round()
     killer = Killer(round_, moment_s)
     killer.start()
+    failed_s: float | None = None
     try:
         round_.run(artifact)
     except RuntimeFailure:
         failed_s = time.perf_counter()
-    else:
-        failed_s = None
     killer.done.set()
     killer.join()
     if failed_s is None or killer.killed_s is None:
@@ -138,7 +137,9 @@ def measure(artifact: Path, kills: int, chance: random.Random) -> dict[str, Any]
         undisturbed = Round()
         undisturbed.run(artifact)
     before = leftovers()
-    phases, delays, untidy = Counter[str](), [], 0
+    phases: Counter[str] = Counter()
+    delays: list[float] = []
+    untidy = 0
     while len(delays) < kills:
         bounds = window(undisturbed.moments, PHASES[phases.total() % len(PHASES)])
         phase, delay_s = killed_round(artifact, chance.uniform(*bounds))

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from ast import literal_eval
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from edgellm.__pyinstaller import get_hook_dirs
 from edgellm.children import CHILDREN, MARKER, child_command
 from edgellm.errors import UnsupportedError
 from tests.support.services import MODULE
@@ -118,3 +120,15 @@ def test_the_marker_means_nothing_where_python_runs(environment: dict[str, str])
     program = "import edgellm; print('on it goes')"
     command = [sys.executable, "-c", program, MARKER, "edgellm"]
     assert run(command, env=environment) == "on it goes"
+
+
+def test_pyinstallers_hook_diverts_a_child_before_the_app_begins(
+    environment: dict[str, str],
+) -> None:
+    (folder,) = map(Path, get_hook_dirs())
+    scripts = literal_eval((folder / "rthooks.dat").read_text(encoding="utf-8"))
+    (hook,) = (folder / "rthooks" / name for name in scripts["edgellm"])
+    program = f"import runpy, sys; sys.frozen = True; runpy.run_path({str(hook)!r}); print('app')"
+    app = [sys.executable, "-c", program]
+    assert run([*app, "--version"], env=environment) == "app"
+    assert run([*app, MARKER, "edgellm", "--version"], env=environment).startswith("edgellm ")
