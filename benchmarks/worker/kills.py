@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,70 +40,74 @@ class Round:
     """One load and one answer, with the moment each phase began."""
 
     def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.moments = {"spawn": 0.0}
+        self.phases = {phase: threading.Event() for phase in (*PHASES, "end")}
+        self.moments_s: dict[str, float] = {}
         self.text = ""
 
     def run(self, artifact: Path) -> None:
+        self._enter("spawn")
         with open_model(artifact, self._on_load) as model:
-            self._mark("prefill")
+            self._enter("prefill")
             stream = model.generate(PROMPT, max_tokens=ANSWER_TOKENS, temperature=0)
             for event in stream:
                 if isinstance(event, TextDelta):
-                    self._mark("decode")
+                    self._enter("decode")
             self.text = stream.text
-        self._mark("end")
+        self._enter("end")
 
     @property
     def phase(self) -> str:
-        return next(reversed(self.moments))
+        return next(reversed(self.moments_s))
+
+    def length_s(self, phase: str) -> float:
+        """Of a phase of a round that was not disturbed."""
+        following = [*PHASES, "end"][PHASES.index(phase) + 1]
+        return self.moments_s[following] - self.moments_s[phase]
 
     def _on_load(self, event: Event) -> None:
-        self._mark("load")
+        self._enter("load")
 
-    def _mark(self, phase: str) -> None:
-        self.moments.setdefault(phase, time.perf_counter() - self.began)
+    def _enter(self, phase: str) -> None:
+        self.moments_s.setdefault(phase, time.perf_counter())
+        self.phases[phase].set()
 
 
 class Killer(threading.Thread):
-    """Kills the worker of a round at a moment of it."""
+    """Kills the worker of a round some time after a phase of it began."""
 
-    def __init__(self, round_: Round, moment_s: float) -> None:
+    def __init__(self, round_: Round, phase: str, delay_s: float) -> None:
         super().__init__(daemon=True)
         self._round = round_
-        self._moment_s = moment_s
+        self._after = phase
+        self._delay_s = delay_s
         self.killed_s: float | None = None  # on the clock of time.perf_counter
-        self.phase = ""
-        self.done = threading.Event()
+        self.phase = ""  # that the worker was in
 
     def run(self) -> None:
-        time.sleep(max(0.0, self._round.began + self._moment_s - time.perf_counter()))
-        while not self.done.is_set() and self.killed_s is None:
-            children = {child.pid for child in psutil.Process().children()}
-            if pid := worker_of(children):
-                self.phase = self._round.phase
-                self.killed_s = time.perf_counter()
+        pid = None
+        while pid is None and not self._round.phases["end"].is_set():
+            pid = worker_of({child.pid for child in psutil.Process().children()})
+        self._round.phases[self._after].wait()
+        time.sleep(self._delay_s)
+        if pid is not None:
+            self.phase = self._round.phase
+            self.killed_s = time.perf_counter()
+            with suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).kill()
 
 
-def window(moments: dict[str, float], phase: str) -> tuple[float, float]:
-    """Between which seconds of an undisturbed round a phase lies."""
-    ends = [*moments.values()]
-    index = [*moments].index(phase)
-    return ends[index], ends[index + 1]
-
-
-def killed_round(artifact: Path, moment_s: float) -> tuple[str, float]:
+def killed_round(artifact: Path, phase: str, delay_s: float) -> tuple[str, float]:
     """The phase in which the worker died, and the seconds until the caller knew."""
     round_ = Round()
-    killer = Killer(round_, moment_s)
+    killer = Killer(round_, phase, delay_s)
     killer.start()
     failed_s: float | None = None
     try:
         round_.run(artifact)
     except RuntimeFailure:
         failed_s = time.perf_counter()
-    killer.done.set()
+        for begun in round_.phases.values():  # nothing to wait for any more
+            begun.set()
     killer.join()
     if failed_s is None or killer.killed_s is None:
         return "ended before", 0.0
@@ -141,8 +146,9 @@ def measure(artifact: Path, kills: int, chance: random.Random) -> dict[str, Any]
     delays: list[float] = []
     untidy = 0
     while len(delays) < kills:
-        bounds = window(undisturbed.moments, PHASES[phases.total() % len(PHASES)])
-        phase, delay_s = killed_round(artifact, chance.uniform(*bounds))
+        wanted = PHASES[sum(phases.values()) % len(PHASES)]
+        moment_s = chance.uniform(0, undisturbed.length_s(wanted))
+        phase, delay_s = killed_round(artifact, wanted, moment_s)
         phases[phase] += 1
         if phase != "ended before":
             delays.append(delay_s)
