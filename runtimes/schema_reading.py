@@ -36,6 +36,9 @@ def parse_schema(text: str) -> Schema:
         raise UsageError(f"the JSON schema has {len(text)} characters; at most {MAX_BYTES}")
     try:
         schema = json.loads(text, parse_constant=_no_number)
+        json.dumps(schema, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UsageError("the JSON schema has half a surrogate in a text") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"the JSON schema is not JSON: {error}") from None
     if sum(1 for _ in _nodes(schema, 0)) > MAX_NODES:
