@@ -185,7 +185,7 @@ class DialectParser:
 
     def _sort(self, *, last: bool) -> Iterator[Event]:
         state = None
-        while self._held and state != self._state:
+        while state != self._state and (self._held or last):
             if self._after_mark:
                 self._held = self._held.lstrip("\n")
                 self._after_mark = not self._held

@@ -24,7 +24,7 @@ from edgellm.runtimes.json_text import (
     repeated,
     whole_numbers,
 )
-from edgellm.runtimes.schema_overlap import Schema, never_both
+from edgellm.runtimes.schema_overlap import Overlap, Schema
 from edgellm.runtimes.schema_reading import (
     ANNOTATIONS,
     KEYWORDS,
@@ -92,6 +92,7 @@ class _Compiler:
 
     def __init__(self, schema: Schema) -> None:
         self._root = schema
+        self._overlap = Overlap(self._target_or_none)
         self._rules: dict[str, str] = {}
         self._names: dict[str, str] = {}  # of rules by their body
         self._targets: dict[str, str] = {}  # of rules by the reference that leads there
@@ -136,7 +137,7 @@ class _Compiler:
     def _check_apart(self, alternatives: list[object], where: str) -> None:
         for at, one in enumerate(alternatives):
             for other in range(at):
-                if not never_both(one, alternatives[other], self._target_or_none):
+                if not self._overlap.never_both(one, alternatives[other]):
                     raise schema_error(
                         where, f"{other} and {at} may both hold; use anyOf, or tell them apart"
                     )

@@ -100,7 +100,7 @@ def test_the_repeat_penalty_sees_the_tokens_that_were_taken_and_no_others(
         Sampler(strict, tiny._vocabulary.n_tokens, [1], constraint) as sampler,
     ):
         taken = [sampler.sample(tiny._context) for _ in range(20)]
-    expected = []
+    expected: list[int] = []
     for _ in range(20):
         seen = [1, *expected]
         fair = {
@@ -147,10 +147,9 @@ def test_a_grammar_that_no_token_can_follow_is_an_engine_failure(tiny: LlamaCppM
 def test_a_grammar_that_takes_too_long_is_refused(
     tiny: LlamaCppModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(constraints, "LIMIT_S", 0.02)
-    levels = [f'r{n} ::= "a" r{n + 1} "b" | "a" r{n + 1} "c"\n' for n in range(12)]
+    monkeypatch.setattr(constraints, "LIMIT_S", 0)
     with pytest.raises(UsageError, match="too many ways"):
-        answer(tiny, "root ::= r0\n" + "".join(levels) + 'r12 ::= "."\n')
+        answer(tiny, 'root ::= "a"')
 
 
 def test_after_a_bad_grammar_the_model_answers_on(tiny: LlamaCppModel) -> None:

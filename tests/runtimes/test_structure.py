@@ -176,6 +176,44 @@ def test_a_schema_beyond_its_bounds_is_refused(text: str, problem: str) -> None:
         grammar_of(text)
 
 
+@pytest.mark.parametrize(
+    ("schema", "is_told_apart"),
+    [
+        ([CIRCLE, SQUARE], True),
+        ([CIRCLE, CIRCLE], False),
+        ([{"type": "integer"}, {"type": "string"}], True),
+        ([{"type": "integer"}, {"const": 1.0}], False),
+        ([{"enum": [1, 2]}, {"enum": [3, "a"]}], True),
+        ([{"properties": {"a": {}}, "required": ["a"]}, {"type": "object"}], False),
+        (
+            [
+                {"type": "object", "properties": {"a": {}}, "required": ["a"]},
+                {"type": "object", "properties": {"b": {}}, "required": ["b"]},
+            ],
+            True,
+        ),
+    ],
+)
+def test_alternatives_of_one_of_must_be_told_apart(schema: object, is_told_apart: bool) -> None:
+    text = json.dumps({"oneOf": schema})
+    if is_told_apart:
+        assert grammar_of(text)
+    else:
+        with pytest.raises(UsageError, match="may both hold"):
+            grammar_of(text)
+
+
+def test_alternatives_that_refer_to_themselves_are_given_up_soon() -> None:
+    def node(names: str) -> dict[str, Any]:
+        inner = {name: {"$ref": f"#/$defs/{names}"} for name in "abcdefghij"}
+        return {"type": "object", "properties": inner, "required": list("abcdefghij")}
+
+    alternatives = [{"$ref": "#/$defs/one"}, {"$ref": "#/$defs/two"}]
+    schema = {"oneOf": alternatives, "$defs": {"one": node("one"), "two": node("two")}}
+    with pytest.raises(UsageError, match="may both hold"):
+        grammar_of(json.dumps(schema))
+
+
 def test_a_long_maximum_is_kept(tiny: LlamaCppModel) -> None:
     grammar = grammar_of('{"type": "string", "minLength": 1, "maxLength": 5000}')
     *_, done = tiny.generate(Request("x", SamplingOptions(seed=1, max_tokens=40), grammar))

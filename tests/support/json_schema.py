@@ -54,11 +54,11 @@ def _combined(value: Any, schema: Any, root: Any) -> bool:
 
 def _sized(value: Any, schema: Any) -> bool:
     if isinstance(value, str):
-        return schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9)
+        return bool(schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9))
     if isinstance(value, list):
-        return schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", 10**9)
+        return bool(schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", 10**9))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return (
+        return bool(
             schema.get("minimum", value) <= value <= schema.get("maximum", value)
             and schema.get("exclusiveMinimum", value - 1) < value
             and value < schema.get("exclusiveMaximum", value + 1)
