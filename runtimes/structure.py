@@ -96,9 +96,14 @@ class _Compiler:
         self._rules: dict[str, str] = {}
         self._names: dict[str, str] = {}  # of rules by their body
         self._targets: dict[str, str] = {}  # of rules by the reference that leads there
+        self._waiting: list[str] = []  # references whose rule is not there yet
 
     def grammar(self) -> str:
         self._rules["root"] = self._value(self._root, "#")
+        while self._waiting:
+            reference = self._waiting.pop()
+            target = self._target(reference, reference)
+            self._rules[self._targets[reference]] = self._value(target, reference)
         return "".join(f"{name} ::= {body}\n" for name, body in self._rules.items())
 
     def _value(self, schema: object, where: str) -> str:
@@ -159,9 +164,9 @@ class _Compiler:
         if not isinstance(reference, str):
             raise schema_error(where, "expected a text")
         if reference not in self._targets:
+            self._target(reference, where)
             self._targets[reference] = f"ref-{len(self._targets)}"
-            target = self._target(reference, where)
-            self._rules[self._targets[reference]] = self._value(target, reference)
+            self._waiting.append(reference)
         return self._targets[reference]
 
     def _target_or_none(self, reference: object) -> object:

@@ -75,14 +75,14 @@ def test_what_a_random_model_writes_fulfils_the_schema(tiny: LlamaCppModel, name
     schema = SCHEMAS[name]
     grammar = grammar_of(json.dumps(schema))
     complete = 0
-    for seed in range(30):
+    for seed in range(20):
         wild = SamplingOptions(temperature=2, top_k=0, top_p=1, min_p=0, seed=seed, max_tokens=300)
         *_, done = tiny.generate(Request("x", wild, grammar))
         assert isinstance(done, Done)
         if done.stop_reason == "end":
             complete += 1
             assert fulfils(json.loads(done.text), schema), done.text
-    assert complete >= 15
+    assert complete >= 10
 
 
 @pytest.mark.parametrize("schema", [True, {}, {"type": "object"}, {"description": "anything"}])
@@ -212,6 +212,12 @@ def test_alternatives_that_refer_to_themselves_are_given_up_soon() -> None:
     schema = {"oneOf": alternatives, "$defs": {"one": node("one"), "two": node("two")}}
     with pytest.raises(UsageError, match="may both hold"):
         grammar_of(json.dumps(schema))
+
+
+def test_a_long_way_of_references_is_followed() -> None:
+    steps = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(1500)}
+    text = json.dumps({"$ref": "#/$defs/d0", "$defs": steps | {"d1500": {"type": "null"}}})
+    assert 'null ::= "null"' in grammar_of(text)
 
 
 def test_a_long_maximum_is_kept(tiny: LlamaCppModel) -> None:
