@@ -227,6 +227,13 @@ def test_a_long_maximum_is_kept(tiny: LlamaCppModel) -> None:
     assert done.text.startswith('"')
 
 
+def test_an_error_is_one_line_whatever_the_names_are() -> None:
+    with pytest.raises(UsageError) as caught:
+        grammar_of(json.dumps({"properties": {"a\nb": {"x\ny" * 900: 1}}}))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 def test_an_answer_follows_one_wish() -> None:
     assert constraint(json_schema=None, grammar=None, tools=True) is None
     assert constraint(json_schema="{}", grammar=None, tools=False) == grammar_of("{}")
