@@ -149,6 +149,15 @@ def test_a_thought_may_have_begun_in_the_prompt(opened: str, expected: object) -
     assert told(parse(Dialect(THINK), ["a</thi", "nk>\nyes"], opened=opened)) == expected
 
 
+def test_a_thought_that_the_prompt_began_can_be_ended_there() -> None:
+    prompt = Dialect(THINK).without_thought("<|user|>x<|assistant|><think>\n")
+    assert prompt == "<|user|>x<|assistant|><think>\n\n</think>\n\n"
+    assert Dialect(THINK).without_thought(prompt) == prompt
+    assert Dialect().without_thought("<think>") == "<think>"
+    asked = "<|user|>what is <think>?<|assistant|>"
+    assert Dialect(THINK).without_thought(asked) == asked
+
+
 def test_a_call_after_a_malformed_one_is_found() -> None:
     text = f"<tool_call>oops <tool_call>{WEATHER}</tool_call>"
     events = parse(Dialect(None, HERMES), list(text))
