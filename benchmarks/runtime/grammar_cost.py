@@ -18,6 +18,7 @@ import gguf
 import numpy as np
 
 from benchmarks.report import write_result
+from edgellm.events import Done
 from edgellm.runtimes.gbnf import check_grammar
 from edgellm.runtimes.llama_cpp.constraint import Constraint
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
@@ -127,6 +128,7 @@ def sampling_us(model: LlamaCppModel, grammar: str | None) -> float:
 
 def answer_us(model: LlamaCppModel, grammar: str | None) -> float:
     *_, done = model.generate(Request("once", SAMPLING, grammar=grammar))
+    assert isinstance(done, Done)
     return done.timings.decode_s / max(done.usage.generated_tokens, 1) * 1e6
 
 

@@ -1,6 +1,7 @@
 """A grammar that the tokens of one answer follow."""
 
 import ctypes
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Sequence, Set
 from time import perf_counter
 
@@ -31,6 +32,8 @@ class Constraint(Closing):
         if not handle:
             raise UsageError("llama.cpp cannot follow this grammar; simplify it")
         self.handle: llama.llama_sampler_p | None = handle
+        self._pieces = vocabulary.pieces(shown)
+        self._begun = b""  # of a character
         self._candidate = llama.llama_token_data()
         self._candidates = llama.llama_token_data_array(
             ctypes.pointer(self._candidate), 1, -1, False
@@ -39,6 +42,10 @@ class Constraint(Closing):
 
     def allows(self, token: int) -> bool:
         """Whether it may come next; a token that shows nothing never may."""
+        return self.follows(token) and _begun(self._begun + self._piece(token)) is not None
+
+    def follows(self, token: int) -> bool:
+        """Whether the grammar takes it, which lets pass some bytes that are no UTF-8."""
         if token in self.unseen:
             return False
         self._candidate.id, self._candidate.logit = token, 0.0
@@ -48,10 +55,14 @@ class Constraint(Closing):
 
     def accept(self, token: int) -> None:
         """Go on behind an allowed token. Raises UsageError when that took too long."""
+        self._begun = _begun(self._begun + self._piece(token)) or b""
         began = perf_counter()
         with self._context.held():
             llama.llama_sampler_accept(self.handle, token)
         self.check_time(perf_counter() - began)
+
+    def _piece(self, token: int) -> bytes:
+        return self._pieces[token] or b""
 
     def check_time(self, seconds: float) -> None:
         if seconds > LIMIT_S:
@@ -73,6 +84,20 @@ class Constraint(Closing):
         handle, self.handle = self.handle, None
         if handle is not None:
             llama.llama_sampler_free(handle)
+
+
+def _begun(raw: bytes) -> bytes | None:
+    """The bytes at the end that begin a character; None where the bytes are no UTF-8."""
+    if raw.isascii():
+        return b""
+    decoder = getincrementaldecoder("utf-8")("strict")
+    try:
+        decoder.decode(raw)
+    except UnicodeDecodeError:
+        return None
+    begun = decoder.getstate()[0]
+    # The decoder would let halves of surrogates be told by their last byte.
+    return None if begun[:1] == b"\xed" and begun[1:] >= b"\xa0" else begun
 
 
 def forbidding(tokens: Iterable[int], n_vocab: int) -> "llama.llama_sampler_p":

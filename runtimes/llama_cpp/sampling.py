@@ -2,7 +2,7 @@
 
 import secrets
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from time import perf_counter
 
@@ -11,6 +11,7 @@ from edgellm.errors import FormatError, UsageError
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.constraint import Constraint, MaskedChain, forbidding, make_chain
 from edgellm.runtimes.llama_cpp.context import Context
+from edgellm.runtimes.llama_cpp.vocabulary import NO_TOKEN
 from edgellm.runtimes.options import MAX_SEED, SamplingOptions
 
 _FEW = 256  # likeliest tokens, among which nearly always one is allowed
@@ -55,6 +56,7 @@ class Sampler(Closing):
         constraint: Constraint | None = None,
     ) -> None:
         """constraint: closed by the caller, after this."""
+        self._n_vocab = n_vocab
         self._samplers = list(_samplers(options, n_vocab))
         self._chain: llama.llama_sampler_p | None = make_chain(self._samplers)
         self._penalized = deque(
@@ -96,8 +98,7 @@ class Sampler(Closing):
         if not constraint.allows(token):
             self._take_back()
             began = perf_counter()
-            tried = (context.sample(masked.handle, row) for masked in self._masked)
-            found = next(filter(constraint.allows, tried), None)
+            found = self._allowed(constraint, context, row)
             constraint.check_time(perf_counter() - began)
             if found is None:
                 return constraint.way_out()
@@ -106,6 +107,22 @@ class Sampler(Closing):
         self._penalized.append(token)
         constraint.accept(token)
         return token
+
+    def _allowed(self, constraint: Constraint, context: Context, row: int) -> int | None:
+        """A token among those that are allowed; None when none is."""
+        token = NO_TOKEN
+        for masked in self._masked:
+            token = context.sample(masked.handle, row)
+            if constraint.allows(token):
+                return token
+        broken: set[int] = set()  # characters, by bytes that the grammar lets pass
+        while constraint.follows(token):
+            broken.add(token)
+            with _masked_chain(constraint, self._samplers, self._n_vocab, broken) as narrower:
+                token = context.sample(narrower.handle, row)
+            if constraint.allows(token):
+                return token
+        return None
 
     def _take_back(self) -> None:
         """Let the penalty forget the last token; the other samplers remember none."""
@@ -129,8 +146,17 @@ def _masked_chains(
         *penalties, greedy = samplers
         few = llama.llama_sampler_init_top_k(_FEW)
         yield MaskedChain([*penalties, few, grammar, greedy], {len(penalties)})
-    forbidden = forbidding(constraint.unseen, n_vocab)
-    yield MaskedChain([forbidden, grammar, *samplers], {0})
+    yield _masked_chain(constraint, samplers, n_vocab, frozenset())
+
+
+def _masked_chain(
+    constraint: Constraint,
+    samplers: Sequence["llama.llama_sampler_p"],
+    n_vocab: int,
+    forbidden: Set[int],
+) -> MaskedChain:
+    nowhere = forbidding(constraint.unseen | forbidden, n_vocab)
+    return MaskedChain([nowhere, constraint.handle, *samplers], {0})
 
 
 def _samplers(options: SamplingOptions, n_vocab: int) -> "Iterator[llama.llama_sampler_p]":
