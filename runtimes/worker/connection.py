@@ -78,7 +78,8 @@ class _Worker:
         self._engine = engine
         self._numbers = count(1)
         self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
-        self._lock = threading.Lock()  # guards the next three
+        # Guards the next three; the garbage collector may cancel on a thread that is in here.
+        self._lock = threading.RLock()
         self._calls: dict[int, _Call] = {}
         self._closing = False
         self._failure: EdgeLLMError | None = None  # what calls end with, once the worker is gone
@@ -109,9 +110,9 @@ class _Worker:
         return number
 
     def cancel(self, number: int) -> None:
-        with self._lock:
-            if number in self._calls:
-                self._outgoing.put(pack(Kind.CANCEL, number))
+        """Takes no lock, so that a garbage collector may call it in the middle of anything."""
+        if number in self._calls:
+            self._outgoing.put(pack(Kind.CANCEL, number))
 
     def close(self) -> None:
         with self._lock:
