@@ -33,6 +33,7 @@ TEXTS_AT_ONCE = 16
 _LEAST_BATCH = 16  # tokens; fewer would read the weights too often
 _NONE, _CLS, _LAST, _RANK = 0, 2, 3, 4  # enum llama_pooling_type; 1 is the mean
 _ABORTED = 2
+_CLOSED = "the model has been closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,13 @@ class Embedder:
             self._library.failures("embedding"),
             _either(cancel, self._closing) as stop,
         ):
+            if self._closing.cancelled:
+                raise StatusError(_CLOSED)
             try:
                 return self._embed(texts, stop)
             except Cancelled:
                 if self._closing.cancelled:
-                    raise StatusError("the model has been closed") from None
+                    raise StatusError(_CLOSED) from None
                 raise
 
     def _embed(self, texts: Sequence[str], stop: CancelToken) -> "NDArray[np.float32]":

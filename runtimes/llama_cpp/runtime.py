@@ -96,8 +96,8 @@ class LlamaCppRuntime:
         """Check the file, then load it; see edgellm.runtimes.protocol.Runtime.load."""
         started = perf_counter()
         file = read_gguf(path)
-        model_file = ModelFile.of(path)
         settings = self._settle(file, options, on_event)
+        origin = Origin(ModelFile.of(path), _setup(file, settings), self._cache_dir)
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
         mark = library.mark()
@@ -143,16 +143,9 @@ class LlamaCppRuntime:
             can_shift=can_shift,
             load_s=perf_counter() - started,
         )
+        embedder = Embedder(library, model, vocabulary, _embedding(file, settings, options))
         return LlamaCppModel(
-            library,
-            model,
-            context,
-            kind,
-            vocabulary,
-            info,
-            buffers,
-            Origin(model_file, _setup(file, settings), self._cache_dir),
-            Embedder(library, model, vocabulary, _embedding(file, settings, options)),
+            library, model, context, kind, vocabulary, info, buffers, origin, embedder
         )
 
     def open_scorer(

@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -118,7 +119,7 @@ class StateReader:
     """Checks a file as it reads on; never holds more than one piece."""
 
     def __init__(
-        self, path: Path, file: BinaryIO, key: StateKey, expected: Mapping[str, str]
+        self, path: Path, file: FileIO, key: StateKey, expected: Mapping[str, str]
     ) -> None:
         """expected: the fingerprint of who wants to use it. Raises IntegrityError."""
         self._path = path
@@ -178,7 +179,7 @@ class StateReader:
             raise self._error(f"ends {count - self._left_bytes} bytes early: it was cut off")
         buffer, filled = bytearray(count), 0
         while filled < count:
-            got = self._file.readinto(memoryview(buffer)[filled:])  # type: ignore[attr-defined]
+            got = self._file.readinto(memoryview(buffer)[filled:])
             if not got:
                 raise self._error(f"ends {count - filled} bytes early: it was cut off")
             filled += got

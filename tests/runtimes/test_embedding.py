@@ -16,12 +16,15 @@ from sentencepiece import SentencePieceProcessor
 from edgellm.errors import Cancelled, InputError, RuntimeFailure, UnsupportedError
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp import embedding
+from edgellm.runtimes.llama_cpp.embedding import LOGITS_BYTES, EmbeddingSettings
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.options import LoadOptions
 from tests.runtimes.conftest import LoadTiny
 from tests.support.checkpoints import BUNDLED
 from tests.support.conversions import convert_folder, tiny_checkpoint
+from tests.support.gguf import TinyLlama
+from tests.support.stateful_models import TinyGemma, TinyHybrid, TinyMamba
 
 TEXTS = ["She opened the letter at once.", "No.", "It was a truth " * 30, "Elinor", "her sister"]
 Vectors = NDArray[np.float64]
@@ -33,10 +36,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(folder, vocab_size=4096, hidden_size=64, head_dim=16)
 
 
-def hidden_states(folder: Path) -> list[Vectors]:
+@pytest.fixture(scope="module")
+def f32(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return convert_folder(checkpoint, tmp_path_factory.mktemp("f32") / "out", "f32").gguf
+
+
+@pytest.fixture(scope="module")
+def hidden_states(checkpoint: Path) -> list[Vectors]:
     """transformers' last hidden states, [tokens, width] for each text, tokenized on its own."""
     model = transformers.LlamaModel.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
+        checkpoint, dtype=torch.float32, attn_implementation="eager"
     )
     tokenizer = SentencePieceProcessor(str(BUNDLED / "tokenizer.model"))
     states = []
@@ -73,9 +82,13 @@ def load(path: Path, **options: object) -> LlamaCppModel:
 
 @pytest.mark.parametrize(("name", "tolerance"), [("f32", 5e-4), ("f16", 2e-3)])
 def test_without_a_pooling_vectors_are_the_unit_mean_of_hidden_states(
-    checkpoint: Path, tmp_path: Path, name: str, tolerance: float
+    checkpoint: Path,
+    hidden_states: list[Vectors],
+    tmp_path: Path,
+    name: str,
+    tolerance: float,
 ) -> None:
-    means = np.stack([states.mean(axis=0) for states in hidden_states(checkpoint)])
+    means = np.stack([states.mean(axis=0) for states in hidden_states])
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
     with load(convert_folder(checkpoint, tmp_path / "out", name).gguf) as model:
         found = model.embed(TEXTS)
@@ -88,27 +101,43 @@ def test_without_a_pooling_vectors_are_the_unit_mean_of_hidden_states(
     ("pooling", "pick"), [(2, lambda states: states[0]), (3, lambda states: states[-1])]
 )
 def test_the_file_s_pooling_takes_the_first_or_the_last_token(
-    checkpoint: Path, tmp_path: Path, pooling: int, pick: Callable[[Vectors], Vectors]
+    f32: Path,
+    hidden_states: list[Vectors],
+    tmp_path: Path,
+    pooling: int,
+    pick: Callable[[Vectors], Vectors],
 ) -> None:
-    picked = np.stack([pick(states) for states in hidden_states(checkpoint)])
+    picked = np.stack([pick(states) for states in hidden_states])
     expected = picked / np.linalg.norm(picked, axis=1, keepdims=True)
-    plain = convert_folder(checkpoint, tmp_path / "out", "f32").gguf
-    with load(with_pooling(plain, tmp_path / "pooled.gguf", pooling)) as model:
+    with load(with_pooling(f32, tmp_path / "pooled.gguf", pooling)) as model:
         np.testing.assert_allclose(model.embed(TEXTS), expected, atol=5e-4)
 
 
-def test_batches_change_nothing(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = convert_folder(checkpoint, tmp_path / "out", "f32").gguf
-    with load(path) as model:
+def test_batches_change_nothing(f32: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with load(f32) as model:
         together = model.embed(TEXTS)
         alone = np.concatenate([model.embed([text]) for text in TEXTS])
     monkeypatch.setattr(embedding, "TEXTS_AT_ONCE", 2)
-    with load(path, ubatch=16) as model:
+    with load(f32, ubatch=16) as model:
         small = model.embed(TEXTS)
     np.testing.assert_allclose(together, alone, atol=5e-4)
     np.testing.assert_allclose(together, small, atol=5e-4)
+
+
+@pytest.mark.parametrize("kind", [TinyGemma, TinyHybrid, TinyMamba])
+def test_models_with_windows_and_states_embed_each_text_by_itself(
+    load_tiny: LoadTiny, kind: type[TinyLlama]
+) -> None:
+    model = load_tiny(LoadOptions(ubatch=64), kind)
+    alone = np.concatenate([model.embed([text]) for text in TEXTS])
+    np.testing.assert_allclose(model.embed(TEXTS), alone, atol=2e-3)
+
+
+def test_the_logits_of_a_batch_stay_within_their_bound() -> None:
+    settings = EmbeddingSettings(pooling=None, context=4096, ubatch=512, threads=1)
+    assert settings.batch(4096) == 512
+    assert 8 * 151_936 * settings.batch(151_936) <= LOGITS_BYTES
+    assert settings.batch(10**7) == 16
 
 
 def test_no_texts_are_no_vectors(tiny: LlamaCppModel) -> None:

@@ -1,5 +1,6 @@
 """Saved sequences go on exactly as if they had never left the cache."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,6 +197,23 @@ def test_after_a_bad_piece_the_sequence_holds_nothing(gguf: Path, tmp_path: Path
         with pytest.raises(IntegrityError, match="changed or damaged"):
             restore(cells, saved)
         assert (cells.last(0), cells.last(1)) == (-1, len(PROMPT) - 1)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_neither_way_takes_memory_for_the_whole(gguf: Path, tmp_path: Path) -> None:
+    tokens = (PROMPT * 5)[:500]
+    with open_cells(gguf, "f32") as cells:
+        cells.read(tokens)
+        tracemalloc.start()
+        try:
+            saved = save(cells, tokens, tmp_path / "state")
+            cells.move(0, 1)
+            llama.llama_memory_seq_rm(cells.memory, 1, -1, -1)
+            restore(cells, saved)
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak_bytes < saved.stat().st_size // 4
 
 
 def test_only_its_user_can_read_a_saved_conversation(gguf: Path, tmp_path: Path) -> None:
