@@ -67,7 +67,7 @@ class Ours:
 
 def sampling(tokens: int) -> SamplingOptions:
     """Greedy, `tokens` tokens whatever they are."""
-    return SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=tokens)
+    return SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=tokens, ignore_end=True)
 
 
 @contextmanager

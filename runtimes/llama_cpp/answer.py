@@ -39,6 +39,7 @@ class Answer:
         self._ubatch = ubatch
         self._context_tokens = context_tokens
         self._max_tokens = sampling.max_tokens
+        self._ignore_end = sampling.ignore_end
         self._drop_space = drop_space
         self._cancel = cancel
         self._started = started
@@ -101,9 +102,10 @@ class Answer:
     def _take(self, token: int) -> tuple[str, str]:
         """(new text, why it ended or an empty text) of one token."""
         piece = self._pieces[token]
-        if piece is None:
+        if piece is None and not self._ignore_end:
             return "", "end"
         self._generated.append(token)
+        piece = piece or b""
         if self._drop_space and piece:
             self._drop_space = False
             piece = piece.removeprefix(b" ")
