@@ -8,7 +8,8 @@ class CancelToken:
     """Asks a load or an answer to stop; safe from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A collected stream cancels its call on any thread, also on one that is in here.
+        self._lock = threading.RLock()
         self._cancelled = False
         self._listeners: list[Callable[[], None]] = []
 

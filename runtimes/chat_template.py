@@ -6,14 +6,14 @@ memory, so every rendering happens in a helper process under limits.
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
+from edgellm.children import child_command, child_environment
 from edgellm.closing import Closing
 from edgellm.errors import EdgeLLMError, FormatError, InputError, RuntimeFailure
-from edgellm.runtimes.messages import Message
+from edgellm.runtimes.messages import Message, Tool
+from edgellm.runtimes.template_variables import template_messages, template_tools
 
 MAX_TEMPLATE_BYTES = 256 << 10
 MAX_OUTPUT_BYTES = 4 << 20
@@ -43,6 +43,8 @@ def render(
     *,
     bos_token: str,
     eos_token: str,
+    tools: Sequence[Tool] = (),
+    thinking: bool | None = None,
     add_generation_prompt: bool = True,
 ) -> str:
     """Render once; see TemplateHelper.render."""
@@ -52,6 +54,8 @@ def render(
             messages,
             bos_token=bos_token,
             eos_token=eos_token,
+            tools=tools,
+            thinking=thinking,
             add_generation_prompt=add_generation_prompt,
         )
 
@@ -69,29 +73,39 @@ class TemplateHelper(Closing):
         *,
         bos_token: str,
         eos_token: str,
+        tools: Sequence[Tool] = (),
+        thinking: bool | None = None,
         add_generation_prompt: bool = True,
     ) -> str:
         """The prompt for `messages`.
 
-        Raises FormatError for a template that is not valid, InputError when it refuses the
-        messages, breaks a limit or fails.
+        tools: what the model may ask for. thinking: whether it may think first; None leaves that to
+        the template. Raises FormatError for a template that is not valid, InputError when it
+        refuses the messages, breaks a limit or fails.
         """
         _check(template, messages)
         request = {
             "template": template,
             "variables": {
-                "messages": [{"role": m.role, "content": m.content} for m in messages],
-                "tools": None,
+                "messages": template_messages(messages),
+                "tools": template_tools(tools),
                 "documents": None,
                 "add_generation_prompt": add_generation_prompt,
                 "bos_token": bos_token,
                 "eos_token": eos_token,
+                # Templates ask whether this is defined at all.
+                **({} if thinking is None else {"enable_thinking": thinking}),
             },
             "limit_s": LIMIT_S,
             "limit_bytes": MAX_OUTPUT_BYTES,
             "memory_bytes": MAX_MEMORY_BYTES,
         }
         return self._ask(json.dumps(request).encode())
+
+    def prepare(self) -> None:
+        """Start the helper of the next rendering, so that it need not be waited for."""
+        if self._process is None:
+            self._process = _start()
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -112,20 +126,20 @@ class TemplateHelper(Closing):
 
 
 def _start() -> subprocess.Popen[bytes]:
-    script = Path(__file__).with_name("chat_template_helper.py")
+    command = child_command("edgellm.runtimes.chat_template_helper")
     try:
         return subprocess.Popen(
-            # -P: a jinja2.py in the current folder is not the library.
-            [sys.executable, "-P", str(script)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=child_environment(),
             # Ctrl-C is for us; the helper ends when our end of its stdin closes.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except OSError as error:
-        raise RuntimeFailure("chat template", f"cannot start {sys.executable}: {error}") from error
+        raise RuntimeFailure("chat template", f"cannot start {command[0]}: {error}") from error
 
 
 def _check(template: str, messages: Sequence[Message]) -> None:

@@ -1,7 +1,7 @@
 """Renders one chat template in a process of its own, under limits: JSON in, JSON out.
 
-Run as a script: it imports nothing of edgellm, so it is ready in a few hundredths of a second, and
-whatever a hostile template does ends with this process.
+It uses nothing else of edgellm, so it is ready in a tenth of a second, and whatever a hostile
+template does ends with this process.
 """
 
 import faulthandler

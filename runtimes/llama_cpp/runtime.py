@@ -108,13 +108,14 @@ class LlamaCppRuntime:
             )
             undo.pop_all()
         kv_cache_bytes, compute_bytes = logged_bytes(library.lines_since(mark))
+        kind = memory_kind(model)
         info = ModelInfo(
             context=settings.context_tokens,
             chat_template=settings.chat_template,
             bos=vocabulary.text(vocabulary.bos),
             eos=vocabulary.text(vocabulary.eos),
             default_sampling=settings.sampling,
-            can_shift=context.can_shift,
+            can_shift=kind.branches and context.can_shift,
             load_s=perf_counter() - started,
             setup=Setup(
                 engine=self.describe(),
@@ -126,7 +127,7 @@ class LlamaCppRuntime:
             ),
         )
         buffers = BufferBytes(llama.llama_model_size(model), kv_cache_bytes, compute_bytes)
-        return LlamaCppModel(library, model, context, memory_kind(model), vocabulary, info, buffers)
+        return LlamaCppModel(library, model, context, kind, vocabulary, info, buffers)
 
     def open_scorer(
         self,

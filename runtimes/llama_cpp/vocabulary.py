@@ -8,10 +8,11 @@ from edgellm.gguf_file import GGUFFile
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.tokenizer.text_rules import SpacePrefix, TextRules
 
+NO_TOKEN = -1  # LLAMA_TOKEN_NULL
 _EOS_IDS = "edgellm.eos_token_ids"
 _BOS_ID = "tokenizer.ggml.bos_token_id"
-_SENTENCEPIECE = 1  # LLAMA_VOCAB_TYPE_SPM
-_CONTROL, _USER_DEFINED, _BYTE = 8, 16, 32  # LLAMA_TOKEN_ATTR_*
+_SENTENCEPIECE, _BYTE_PAIRS = 1, 2  # LLAMA_VOCAB_TYPE_*
+_UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 8, 16, 32  # LLAMA_TOKEN_ATTR_*
 _MAX_TEXT_BYTES = 1 << 30
 
 
@@ -40,6 +41,7 @@ class Vocabulary:
         )
         self._buffer = ctypes.create_string_buffer(256)
         self._pieces: dict[tuple[str, ...], Pieces] = {}
+        self._unseen: frozenset[int] | None = None
         self._check_bytes(file.path)
 
     def text(self, token: int | None) -> str:
@@ -51,12 +53,7 @@ class Vocabulary:
 
     def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         """Token ids without a BOS. parse_special: whether "<|end|>" in the text means the token."""
-        try:
-            raw = text.encode()
-        except UnicodeEncodeError:
-            raise InputError("the prompt is not valid Unicode: it has half a surrogate") from None
-        if len(raw) > _MAX_TEXT_BYTES:
-            raise InputError(f"the prompt has {len(raw)} bytes; at most {_MAX_TEXT_BYTES}")
+        raw = encoded(text)
         if self._rules is None:
             return self._tokenize(raw, parse_special)
         return self._rules.token_ids(
@@ -75,8 +72,30 @@ class Vocabulary:
             return [self.begin, *tokens]
         return tokens
 
+    def continuation(self, text: str) -> list[int] | None:
+        """Token ids of text that goes on from other text.
+
+        None where the tokens would be others, or say other text, than without the cut.
+        """
+        tokens = self.tokenize(text, parse_special=True)
+        if not tokens or self._is_special(tokens[0]):
+            return tokens
+        kind = llama.llama_vocab_type(self._vocab)
+        if self._rules is not None or not text[0].isspace():
+            return None
+        if kind == _BYTE_PAIRS:
+            return tokens
+        if kind != _SENTENCEPIECE or text[0] != " ":
+            return None
+        if not self._drops_first_space:
+            return tokens
+        # llama.cpp puts a space before the text; it takes the place of this one.
+        tokens = self.tokenize(text[1:], parse_special=True)
+        return None if not tokens or self._is_special(tokens[0]) else tokens
+
     def is_end(self, token: int) -> bool:
-        return token in self._end_ids or llama.llama_vocab_is_eog(self._vocab, token)
+        """Whether an answer ends with it; NO_TOKEN is one too."""
+        return token < 0 or token in self._end_ids or llama.llama_vocab_is_eog(self._vocab, token)
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes a token stands for; control tokens are empty unless `special`."""
@@ -93,11 +112,39 @@ class Vocabulary:
             self._pieces[shown] = Pieces(self, frozenset(ids))
         return self._pieces[shown]
 
+    def unseen(self, shown: tuple[str, ...] = ()) -> frozenset[int]:
+        """Tokens that show nothing and do not end an answer to llama.cpp, either."""
+        if self._unseen is None:
+            silent = (t for t in range(self.n_tokens) if self._is_silent(t))
+            self._unseen = frozenset((*silent, *self._end_ids)) - self._engine_ends()
+        return self._unseen - self.pieces(shown).shown
+
+    @property
+    def handle(self) -> llama.llama_vocab_p:
+        return self._vocab
+
+    @property
+    def engine_end(self) -> int | None:
+        """A token that ends an answer to llama.cpp; None where there is none."""
+        return min(self._engine_ends(), default=None)
+
     def begins_text(self, last_prompt_token: int) -> bool:
         """Whether an answer's leading space is sentencepiece's own and not to be shown."""
         return self._drops_first_space and llama.llama_vocab_is_control(
             self._vocab, last_prompt_token
         )
+
+    def _is_special(self, token: int) -> bool:
+        """Whether the token stands for itself in text, which it cuts in two."""
+        return bool(llama.llama_vocab_get_attr(self._vocab, token) & (_CONTROL | _USER_DEFINED))
+
+    def _is_silent(self, token: int) -> bool:
+        attributes: int = llama.llama_vocab_get_attr(self._vocab, token)
+        return attributes & (_UNKNOWN | _CONTROL) != 0
+
+    def _engine_ends(self) -> frozenset[int]:
+        tokens = range(self.n_tokens)
+        return frozenset(token for token in tokens if llama.llama_vocab_is_eog(self._vocab, token))
 
     def _piece(self, token: int, special: bool) -> int:
         length: int = llama.llama_token_to_piece(
@@ -132,17 +179,28 @@ class Vocabulary:
         )
 
 
+def encoded(text: str) -> bytes:
+    """The bytes of a prompt. Raises InputError for text that is none, or too long."""
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raise InputError("the prompt is not valid Unicode: it has half a surrogate") from None
+    if len(raw) > _MAX_TEXT_BYTES:
+        raise InputError(f"the prompt has {len(raw)} bytes; at most {_MAX_TEXT_BYTES}")
+    return raw
+
+
 class Pieces(dict[int, bytes | None]):
     """The bytes of a token as they are shown, None for one that ends an answer; each asked once."""
 
     def __init__(self, vocabulary: Vocabulary, shown: frozenset[int]) -> None:
         super().__init__()
         self._vocabulary = vocabulary
-        self._shown = shown
+        self.shown = shown
 
     def __missing__(self, token: int) -> bytes | None:
         ends = self._vocabulary.is_end(token)
-        piece = None if ends else self._vocabulary.piece(token, special=token in self._shown)
+        piece = None if ends else self._vocabulary.piece(token, special=token in self.shown)
         self[token] = piece
         return piece
 
