@@ -21,13 +21,20 @@ class AnswerTimes:
 
     @property
     def prefill_tokens_per_s(self) -> float:
+        """Of the tokens that were not cached."""
         usage = self.done.usage
-        return (usage.prompt_tokens - usage.cached_tokens) / self.prefill_s
+        return self.done.timings.rate(usage.prompt_tokens - usage.cached_tokens, self.prefill_s)
 
     @property
     def decode_tokens_per_s(self) -> float:
         """Of the tokens behind the first one, which needs no decoding."""
-        return (self.done.usage.generated_tokens - 1) / self.decode_s
+        return self.done.timings.rate(self.done.usage.generated_tokens - 1, self.decode_s)
+
+    @property
+    def engine_decode_tokens_per_s(self) -> float:
+        """The same by the engine's own clock, which stands while an event is under way."""
+        timings = self.done.timings
+        return timings.rate(self.done.usage.generated_tokens - 1, timings.decode_s)
 
 
 def time_answer(ask: Ask, prompt: str, tokens: int) -> AnswerTimes:

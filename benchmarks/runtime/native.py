@@ -58,7 +58,9 @@ class Ours:
     writer: PromptWriter
 
     def prefill_s(self, turn: int) -> float:
-        return PREFILL / time_answer(self.ask, self.writer.text(PREFILL, turn), 1).prefill_tokens_per_s
+        return (
+            PREFILL / time_answer(self.ask, self.writer.text(PREFILL, turn), 1).prefill_tokens_per_s
+        )
 
     def decode_s(self, turn: int) -> float:
         times = time_answer(self.ask, self.writer.text(DEPTH, turn), DECODE + 1)
@@ -140,7 +142,9 @@ def show(found: dict[str, Any]) -> None:
         figures = found[work]
         for name, rate in figures["tokens_per_s"].items():
             ratio = figures["over_native"].get(name)
-            beside = "" if ratio is None else "{median:8.3f} ({low:.3f} to {high:.3f})".format(**ratio)
+            beside = (
+                "" if ratio is None else "{median:8.3f} ({low:.3f} to {high:.3f})".format(**ratio)
+            )
             print(f"  {work:8}{name:8}{rate:9.2f} tokens/s{beside}", flush=True)
 
 

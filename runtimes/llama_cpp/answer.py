@@ -163,10 +163,11 @@ class Answer:
     def _take(self, token: int) -> tuple[str, str]:
         """(new text, why it ended or an empty text) of one token."""
         piece = self._pieces[token]
-        if piece is None and not self._ignore_end:
-            return "", "end"
+        if piece is None:
+            if not self._ignore_end:
+                return "", "end"
+            piece = b""
         self._generated.append(token)
-        piece = piece or b""
         if self._drop_space and piece:
             self._drop_space = False
             piece = piece.removeprefix(b" ")
