@@ -1,7 +1,8 @@
 """Asking slow work to stop, from any thread."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class CancelToken:
@@ -32,3 +33,16 @@ class CancelToken:
         if already:
             listener()
         return lambda: self._listeners.remove(listener)
+
+
+@contextmanager
+def heeding(cancel: CancelToken | None, stop: Callable[[], None]) -> Iterator[None]:
+    """Let the token stop something meanwhile."""
+    if cancel is None:
+        yield
+        return
+    silence = cancel.listen(stop)
+    try:
+        yield
+    finally:
+        silence()

@@ -1,11 +1,13 @@
 """Turn a conversation into a prompt with the model's own template, which is untrusted code.
 
 The sandbox of jinja2 keeps a template from Python's internals but not from using all time and
-memory, so every rendering happens in a helper process under limits.
+memory, so every rendering happens in a helper process under limits. One that kept them may render
+again; any other is replaced.
 """
 
 import json
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -20,6 +22,7 @@ MAX_OUTPUT_BYTES = 4 << 20
 MAX_MEMORY_BYTES = 512 << 20  # where the system enforces it
 LIMIT_S = 2.0
 _HANG_S = 15.0  # the helper ends itself after LIMIT_S; this is for one that cannot even start
+_MAX_REPLY_BYTES = 6 * MAX_OUTPUT_BYTES + (64 << 10)  # JSON in ASCII
 _TIMED_OUT = 1  # exit status of faulthandler's watchdog
 _MESSAGE_CHARACTERS = 200
 
@@ -61,7 +64,7 @@ def render(
 
 
 class TemplateHelper(Closing):
-    """Owns one waiting helper process: make it before slow work, and its start costs no time."""
+    """Owns one helper process: make it before slow work, and its start costs no time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = _start()
@@ -102,10 +105,10 @@ class TemplateHelper(Closing):
         }
         return self._ask(json.dumps(request).encode())
 
-    def prepare(self) -> None:
-        """Start the helper of the next rendering, so that it need not be waited for."""
-        if self._process is None:
-            self._process = _start()
+    def stop(self) -> None:
+        """End a rendering that another thread waits for; it raises InputError."""
+        if (process := self._process) is not None:
+            process.kill()
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -114,15 +117,35 @@ class TemplateHelper(Closing):
             process.communicate()
 
     def _ask(self, request: bytes) -> str:
-        process, self._process = self._process or _start(), None  # each serves once
+        self._process = self._process or _start()
+        reply = _exchange(self._process, request)
         try:
-            reply, _ = process.communicate(request, timeout=_HANG_S)
-        except subprocess.TimeoutExpired:
-            raise InputError(f"chat template: no result after {_HANG_S:.0f} s") from None
-        finally:
-            process.kill()
-            process.communicate()
-        return _text(reply, process.returncode)
+            answer = json.loads(reply)
+        except ValueError:
+            answer = {}
+        if "text" in answer:
+            return str(answer["text"])
+        process = self._process
+        self.close()
+        if "error" in answer:
+            raise _error(str(answer["error"]), str(answer.get("message")))
+        raise _died(process.returncode)
+
+
+def _exchange(process: subprocess.Popen[bytes], request: bytes) -> bytes:
+    """One line there, one line back; empty when the helper died."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    watchdog = threading.Timer(_HANG_S, process.kill)
+    watchdog.start()
+    try:
+        process.stdin.write(request + b"\n")
+        process.stdin.flush()
+        return process.stdout.readline(_MAX_REPLY_BYTES)
+    except OSError:
+        return b""
+    finally:
+        watchdog.cancel()
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -153,16 +176,6 @@ def _check(template: str, messages: Sequence[Message]) -> None:
             message.content.encode()
         except UnicodeEncodeError:
             raise InputError(f"message {number} ({message.role}) is not valid Unicode") from None
-
-
-def _text(reply: bytes, status: int) -> str:
-    try:
-        answer = json.loads(reply)
-    except ValueError:
-        raise _died(status) from None
-    if "text" in answer:
-        return str(answer["text"])
-    raise _error(str(answer.get("error")), str(answer.get("message")))
 
 
 def _died(status: int) -> InputError:

@@ -1,6 +1,6 @@
 """The service beside the engine: holds one model, and makes prompts of conversations for it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from os import fsdecode
@@ -8,14 +8,13 @@ from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
 
-from edgellm.errors import InputError, RuntimeFailure, UsageError
+from edgellm.errors import RuntimeFailure, UsageError
 from edgellm.events import Done, Event
 from edgellm.runtimes import open_runtime
 from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.chat_template import TemplateHelper
 from edgellm.runtimes.dialects import Dialect
-from edgellm.runtimes.messages import Message
 from edgellm.runtimes.narration import Narration
+from edgellm.runtimes.prompting import Prompter
 from edgellm.runtimes.protocol import LoadedModel, Request, Runtime, nothing_to_drop
 from edgellm.runtimes.shortening import Shortening
 from edgellm.runtimes.wire import (
@@ -44,12 +43,12 @@ def make_host() -> "Host":
 
 
 class Host:
-    """Owns a loaded model and the chat-template helper; fulfils connection.Service."""
+    """Owns a loaded model and what makes prompts for it; fulfils connection.Service."""
 
     def __init__(self, open_engine: OpenRuntime) -> None:
         self._open_engine = open_engine
         self._loaded: LoadedModel | None = None
-        self._templates: TemplateHelper | None = None
+        self._prompter = Prompter()
 
     def call(self, method: str, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
         """See edgellm.runtimes.connection.Service.call; the methods are those of METHODS."""
@@ -59,9 +58,7 @@ class Host:
 
     def close(self) -> None:
         """Give the model's memory back."""
-        templates, self._templates = self._templates, None
-        if templates is not None:
-            templates.close()
+        self._prompter.close()
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             loaded.close()
@@ -78,22 +75,27 @@ class Host:
             raise UsageError("a model is loaded already; each has a host of its own")
         cache_dir = None if call.cache_dir is None else Path(fsdecode(call.cache_dir))
         runtime = self._open_engine(call.engine, cache_dir)
-        self._templates = TemplateHelper()  # starts while the weights are read
+        self._prompter.prepare()  # it starts while the weights are read
         self._loaded = runtime.load(
             Path(fsdecode(call.path)),
             call.options,
             lambda event: emit(encode_event(event)),
             cancel,
         )
+        if self._loaded.info.chat_template is None:
+            self._prompter.close()
         return encode(Loaded(self._loaded.info, self._loaded.memory()))
 
     def _generate(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
         began = perf_counter()
         call = without_thinking(decode(GenerateCall, body))
-        past = self._shortening(call.prompt)
+        model = self._model
+        if isinstance(call.prompt, str):
+            self._prompter.close()  # no helper waits beside plain text
+        past = self._shortening(call.prompt, cancel)
         if past is not None and (trimmed := past.fit(call.sampling.max_tokens)):
             emit(encode_event(trimmed))
-        text = self._text(call.prompt) if past is None else past.prompt
+        text = self._prompter.text(model.info, call.prompt, cancel) if past is None else past.prompt
         dialect, tools = self._dialect(call)
         request = Request(
             text,
@@ -105,18 +107,18 @@ class Host:
         )
         narration = Narration(
             dialect.parser(tools=tools, opened=text[-_TAIL:]),
-            self._model.memory,
+            model.memory,
             none_dropped if past is None else past.reported,
         )
         prepared_s = perf_counter() - began
-        with closing(self._model.generate(request, cancel)) as events:
+        with closing(model.generate(request, cancel)) as events:
             done = last(narration.tell(events), emit)
-        self._expect_another(call.prompt)
         timings = replace(done.timings, first_token_s=done.timings.first_token_s + prepared_s)
         return encode(replace(done, timings=timings))
 
     def _count_tokens(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
-        return encode(len(self._model.tokenize(self._text(decode(CountCall, body).prompt))))
+        text = self._prompter.text(self._model.info, decode(CountCall, body).prompt, cancel)
+        return encode(len(self._model.tokenize(text)))
 
     def _embed(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
         vectors = self._model.embed(decode(EmbedCall, body).texts, cancel)
@@ -127,9 +129,12 @@ class Host:
         return encode(self._model.memory())
 
     def _save_state(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
-        call = decode(SaveCall, body)
-        past = self._shortening(call.prompt, add_generation_prompt=False)
-        text = self._text(call.prompt, add_generation_prompt=False) if past is None else past.prompt
+        call, info = decode(SaveCall, body), self._model.info
+        past = self._shortening(call.prompt, cancel, add_generation_prompt=False)
+        if past is None:
+            text = self._prompter.text(info, call.prompt, cancel, add_generation_prompt=False)
+        else:
+            text = past.prompt
         return encode(self._model.save_state(text, Path(fsdecode(call.path))))
 
     def _restore_state(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
@@ -142,55 +147,21 @@ class Host:
         Plain text goes on with plain text, and a grammar leaves nothing to be told apart.
         """
         if isinstance(call.prompt, str) or call.grammar is not None:
-            return Dialect.PLAIN, False
+            return Dialect(), False
         dialect = Dialect.of(self._model.info.chat_template)
         return (dialect, True) if call.prompt.tools else (replace(dialect, calls=None), False)
 
-    def _text(self, prompt: str | Conversation, *, add_generation_prompt: bool = True) -> str:
-        """The whole prompt."""
-        if isinstance(prompt, str):
-            return prompt
-        return self._rendered(prompt, prompt.messages, add_generation_prompt)
-
     def _shortening(
-        self, prompt: str | Conversation, *, add_generation_prompt: bool = True
+        self, prompt: str | Conversation, cancel: CancelToken, *, add_generation_prompt: bool = True
     ) -> Shortening | None:
-        """None for a prompt that must not lose anything."""
-        if isinstance(prompt, str) or prompt.when_full != "shift":
-            return None
-        return Shortening(
-            prompt.messages,
-            prompt.dropped,
-            render=lambda messages: self._rendered(prompt, messages, add_generation_prompt),
-            count=lambda text: len(self._model.tokenize(text)),
-            limit=self._model.info.context,
-        )
-
-    def _rendered(
-        self, past: Conversation, messages: Sequence[Message], add_generation_prompt: bool
-    ) -> str:
-        info = self._model.info
-        if info.chat_template is None:
-            raise InputError("this model has no chat template; give it plain text, not messages")
-        self._templates = self._templates or TemplateHelper()
-        return self._templates.render(
-            info.chat_template,
-            messages,
-            bos_token=info.bos,
-            eos_token=info.eos,
-            tools=past.tools,
-            thinking=past.thinking,
+        """What may shorten the prompt; None for one that must not lose anything."""
+        return self._prompter.shortening(
+            self._model.info,
+            prompt,
+            cancel,
+            lambda text: len(self._model.tokenize(text)),
             add_generation_prompt=add_generation_prompt,
         )
-
-    def _expect_another(self, prompt: str | Conversation) -> None:
-        """Have the helper of the next rendering wait; none waits beside plain text."""
-        if self._templates is None:
-            return
-        if isinstance(prompt, str):
-            self._templates.close()
-        else:
-            self._templates.prepare()
 
 
 Method = Callable[[Host, bytes, Emit, CancelToken], bytes]

@@ -19,8 +19,7 @@ from edgellm.artifact import Artifact
 from edgellm.errors import InputError, UsageError
 from edgellm.events import ContextFull, Done, EngineFallback, Event, MemoryUse, TextDelta
 from edgellm.runtimes.asking import AnswerOptions, generate_call
-from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.launch import heeding
+from edgellm.runtimes.cancel import CancelToken, heeding
 from edgellm.runtimes.messages import Message, Prompt
 from edgellm.runtimes.model import Model
 from edgellm.runtimes.options import SamplingOptions

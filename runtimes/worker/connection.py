@@ -110,9 +110,9 @@ class _Worker:
         return number
 
     def cancel(self, number: int) -> None:
-        with self._lock:
-            if number in self._calls:
-                self._outgoing.put(pack(Kind.CANCEL, number))
+        """Takes no lock, so that a garbage collector may call it in the middle of anything."""
+        if number in self._calls:
+            self._outgoing.put(pack(Kind.CANCEL, number))
 
     def close(self) -> None:
         with self._lock:

@@ -4,8 +4,9 @@ import re
 import signal
 
 from edgellm.runtimes.failures import printable_line
+from edgellm.units import format_bytes
 
-_SIGKILL = 9  # Windows' Python does not name it
+_SIGABRT, _SIGKILL = 6, 9  # Windows' Python does not name the latter
 _LINES = 3
 _CHARACTERS = 400
 # Windows ends a crashed process with an NTSTATUS.
@@ -19,23 +20,27 @@ _STATUSES = {
 # What faulthandler writes; the lines before it are the engine's own.
 _FAULT = re.compile(r"^(?:Fatal Python error|Windows fatal exception): ", re.MULTILINE)
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\):$", re.MULTILINE)
+_FOLDERS = re.compile(r"\S*[/\\](?=[\w.-]+:\d+: )")  # of a source file, where it was built
 _FRAME = re.compile(r"^  File .+$", re.MULTILINE)
 
 
-def ending(status: int, log: str) -> str:
-    """What ended it and what it said last.
+def ending(status: int, log: str, memory_limit_bytes: int | None = None) -> str:
+    """What ended it, what it said last, and what may be the reason.
 
     status: as subprocess gives it. log: the end of what it wrote to stderr.
     """
-    words = last_words(log)
-    return f"its process ended with {status_name(status)}{'; ' if words else ''}{words}"
+    hint = ""
+    if status == -_SIGKILL:
+        hint = "perhaps the system is out of memory"
+    elif status == -_SIGABRT and memory_limit_bytes:
+        hint = f"perhaps for its limit of {format_bytes(memory_limit_bytes)} of memory"
+    parts = (f"its process ended with {status_name(status)}", last_words(log), hint)
+    return "; ".join(filter(None, parts))
 
 
 def status_name(status: int) -> str:
     if status < 0:
-        name = (signal.strsignal(-status) or "unknown").lower()
-        hint = "; perhaps the system is out of memory" if -status == _SIGKILL else ""
-        return f"signal {-status} ({name}){hint}"
+        return f"signal {-status} ({(signal.strsignal(-status) or 'unknown').lower()})"
     if status in _STATUSES:
         return f"status {status:#010x} ({_STATUSES[status]})"
     return f"status {status}"
@@ -45,6 +50,7 @@ def last_words(log: str) -> str:
     """The last lines that tell something; for a bare fault, where in Python it happened."""
     said, *fault = _FAULT.split(log, maxsplit=1)
     lines = [line for line in map(printable_line, _without_tracebacks(said)) if line]
+    lines = [_FOLDERS.sub("", line) for line in lines]
     if not lines and fault:
         lines = [printable_line(frame) for frame in _FRAME.findall(fault[0])[:1]]
     return "; ".join(lines[-_LINES:])[-_CHARACTERS:]

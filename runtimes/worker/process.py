@@ -21,6 +21,7 @@ class WorkerProcess:
 
     def __init__(self, service: str, engine: str, memory_limit_bytes: int | None) -> None:
         """Raises RuntimeFailure when the system cannot start it."""
+        self._memory_limit_bytes = memory_limit_bytes
         limit = str(memory_limit_bytes or 0)
         command = child_command("edgellm.runtimes.worker", service, engine, limit)
         self._popen = _start(command, engine)
@@ -55,7 +56,8 @@ class WorkerProcess:
     def ending(self) -> str:
         """How it ended, in words; after wait()."""
         self._drainer.join(_DRAIN_S)
-        return ending(self._popen.returncode, self._log.decode("utf-8", "replace"))
+        log = self._log.decode("utf-8", "replace")
+        return ending(self._popen.returncode, log, self._memory_limit_bytes)
 
     def _drain(self) -> None:
         pipe = self._popen.stderr

@@ -6,8 +6,10 @@ import mmap
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 
 from edgellm.errors import BudgetError, Cancelled
 from edgellm.runtimes.cancel import CancelToken
@@ -110,6 +112,13 @@ class Oddities:
     def result_of(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
         """As many bytes as the body says, in one message."""
         return bytes(int(body))
+
+    def imports_on_a_thread(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
+        """Whether a second thread can import from a package of ours."""
+        importing = threading.Thread(target=import_module, args=(body.decode(),), daemon=True)
+        importing.start()
+        importing.join(10)
+        return b"hangs" if importing.is_alive() else b"imported"
 
     def facts(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
         heavy = {"numpy", "typer", "rich", "gguf", "llama_cpp", "msgspec"} & set(sys.modules)

@@ -47,6 +47,12 @@ def test_closing_twice_is_no_error_and_calls_afterwards_are_refused(own_resource
             Answer(connection, "echo").result()
 
 
+def test_ten_workers_after_each_other_leave_nothing(own_resources: None) -> None:
+    for _ in range(10):
+        with worker() as connection:
+            assert Answer(connection, "echo", b"1").result() == b"1"
+
+
 def test_many_threads_may_close(own_resources: None) -> None:
     with worker() as connection:
         threads = [threading.Thread(target=connection.close) for _ in range(5)]

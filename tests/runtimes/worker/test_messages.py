@@ -93,10 +93,17 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in <modu
         (TRACEBACK + "A: 1\n" + TRACEBACK + "B: 2\n", "A: 1; B: 2"),
         ("\x1b[2Jcleared\x00\n", "[2Jcleared"),
         ("y" * 9999, "y" * 400),
+        ("/tmp/pip-1/ggml/src/ggml.c:16: GGML_ASSERT(n/2)\n", "ggml.c:16: GGML_ASSERT(n/2)"),
+        ("C:\\b\\ggml.cpp:16: it/is: 1: so\n", "ggml.cpp:16: it/is: 1: so"),
     ],
 )
 def test_last_words_are_the_lines_that_tell_something(log: str, words: str) -> None:
     assert last_words(log) == words
+
+
+def test_an_abort_under_a_limit_points_at_the_limit() -> None:
+    line = ending(-6, "std::bad_alloc\n", memory_limit_bytes=3 << 30)
+    assert line.endswith("std::bad_alloc; perhaps for its limit of 3.00 GiB of memory")
 
 
 @pytest.mark.parametrize(
