@@ -11,6 +11,8 @@ class StopFilter:
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = stops
+        self._beginnings = {stop[:length] for stop in stops for length in range(1, len(stop))}
+        self._longest = max(map(len, self._beginnings), default=0)
         self._held = ""
         self.stopped = False
 
@@ -33,9 +35,8 @@ class StopFilter:
 
     def _undecided(self, held: str) -> int:
         """Length of the longest end of `held` that begins a stop string."""
-        longest = max((len(stop) for stop in self._stops), default=0) - 1
-        for length in range(min(longest, len(held)), 0, -1):
-            if any(stop.startswith(held[-length:]) for stop in self._stops):
+        for length in range(min(self._longest, len(held)), 0, -1):
+            if held[-length:] in self._beginnings:
                 return length
         return 0
 
