@@ -18,6 +18,8 @@ class StopFilter:
 
     def feed(self, text: str) -> str:
         """The text that may be shown now; after a stop string nothing more may be fed."""
+        if not self._stops:
+            return text
         held = self._held + text
         found = [at for at in (held.find(stop) for stop in self._stops) if at >= 0]
         if found:

@@ -70,7 +70,15 @@ class Answer:
         try:
             reason = yield from self._read(self._prompt)
             while not reason:
-                reason = yield from self._go_on()
+                if self._generated and len(self._sequence.tokens) == self._context_tokens:
+                    reason = yield from self._make_room()
+                    continue
+                began = perf_counter()
+                delta, reason = self._step()
+                self._decode_s += perf_counter() - began
+                if delta:
+                    self._shown.append(delta)
+                    yield TextDelta(delta)
         finally:
             self._remember()
         if held := "" if self._text.stopped else self._text.flush():
@@ -95,21 +103,6 @@ class Answer:
             self._prefill_s += perf_counter() - began
             yield PrefillProgress(cached, done + len(batch), total)
         return ""
-
-    def _go_on(self) -> Generator[Event, None, str]:
-        """One more batch, once there is room for it.
-
-        Returns why the answer ends with it, or an empty text.
-        """
-        if self._generated and len(self._sequence.tokens) == self._context_tokens:
-            return (yield from self._make_room())
-        began = perf_counter()
-        delta, reason = self._step()
-        self._decode_s += perf_counter() - began
-        if delta:
-            self._shown.append(delta)
-            yield TextDelta(delta)
-        return reason
 
     def _make_room(self) -> Generator[Event, None, str]:
         """Let the oldest turns go and keep what was generated, of which the cache lacks one token.
