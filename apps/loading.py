@@ -20,7 +20,9 @@ from edgellm.events import MemoryUse
 from edgellm.gguf_file import read_gguf
 from edgellm.plan import MemoryParts, over_budget
 from edgellm.progress import Progress, ProgressSink, ignore_progress
+from edgellm.runtimes import RUNTIMES
 from edgellm.runtimes.cancel import CancelToken, heeding
+from edgellm.runtimes.choice import choose_runtime
 from edgellm.runtimes.launch import Launch
 from edgellm.runtimes.model import AsyncModel, Model
 from edgellm.runtimes.options import LoadOptions
@@ -42,10 +44,10 @@ class LoadSettings(TypedDict, total=False):
 
     memory: str | int | None  # "2GiB" or bytes, for everything; None is what the plan says
     context: int | None  # tokens that prompt and answer may take together
-    runtime: str | Runtime  # "auto", a row of RUNTIMES, or an engine of your own
+    runtime: str | Runtime  # "auto", a row of RUNTIMES, or an engine of one's own
     isolation: str  # "process", or "none" for a thread of this one
     threads: int | None  # None is one for each physical core
-    gpu_layers: int  # -1 is all of them
+    gpu_layers: int | None  # -1 is all of them; None is what a GPU here can take
     weights: str  # "read", "mapped" or "locked"
     speculate: str | None  # "ngram", or the path of a draft model's GGUF file
     key_format: str | None  # of a bare GGUF file's KV cache; an artifact's plan has decided
@@ -119,8 +121,7 @@ def prepare(model: str, settings: LoadSettings, cancel: CancelToken) -> Launch:
 
 
 def launch(found: Loadable, settings: LoadSettings, store: Store) -> Launch:
-    """How to load what was found. Raises BudgetError, UsageError."""
-    engine = settings.get("runtime", AUTO)
+    """How to load what was found. Raises BudgetError, UsageError, UnsupportedError."""
     options = _options(found.artifact, settings)
     budget_bytes = _budget_bytes(settings)
     if found.artifact is None:
@@ -129,16 +130,32 @@ def launch(found: Loadable, settings: LoadSettings, store: Store) -> Launch:
     else:
         check_plan(found.artifact, budget_bytes)
         limited_bytes = budget_bytes or found.artifact.plan.budget_bytes
+    engine, options, notice = _choose(found.gguf, options, settings)
     budget = _BareFile(found.gguf.name, budget_bytes if found.artifact is None else None)
     return Launch(
         found.gguf,
         options,
-        ENGINE if engine == AUTO else engine,
+        engine,
         isolation=settings.get("isolation", "process"),
         memory_limit_bytes=None if options.gpu_layers else _with_reserve(limited_bytes),
         cache_dir=store.cache,
         check=budget.check,
+        notice=notice,
     )
+
+
+def _choose(
+    gguf: Path, options: LoadOptions, settings: LoadSettings
+) -> tuple[str, LoadOptions, str | None]:
+    """(the engine, its options, what this machine has better and why that is not used)."""
+    engine = settings.get("runtime", AUTO)
+    assert isinstance(engine, str), "an engine of one's own is chosen already"
+    if engine != AUTO and engine not in RUNTIMES:
+        raise UsageError(f"no engine {engine!r}; known: {AUTO}, {', '.join(RUNTIMES)}")
+    if settings.get("gpu_layers") is not None:
+        return (ENGINE if engine == AUTO else engine), options, None
+    chosen = choose_runtime(gguf, options, engine)
+    return chosen.engine, replace(options, gpu_layers=chosen.gpu_layers), chosen.fallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +181,7 @@ def _options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptions:
         key_format=settings.get("key_format"),
         value_format=settings.get("value_format"),
         threads=settings.get("threads"),
-        gpu_layers=settings.get("gpu_layers", 0),
+        gpu_layers=settings.get("gpu_layers") or 0,
         weights=settings.get("weights", "read"),
         speculate=settings.get("speculate"),
     )

@@ -9,7 +9,6 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import msgspec
 
@@ -26,6 +25,10 @@ class Reasoning:
 
     opening: str
     closing: str
+
+    def is_open(self, prompt: str) -> bool:
+        """Whether what the model writes next is a thought."""
+        return prompt.rstrip().endswith(self.opening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,8 @@ def _read_mistral(text: str) -> list[Call] | None:
     calls = []
     for part in text.split("[TOOL_CALLS]"):
         name, _, arguments = part.partition("[ARGS]")
-        call = _read_object(
-            json.dumps({"name": name.strip()})[:-1] + f', "arguments": {arguments}}}'
-        )
+        quoted = json.dumps(name.strip())
+        call = _read_object(f'{{"name": {quoted}, "arguments": {arguments}}}')
         if call is None or not name.strip():
             return None
         calls.append(call)
@@ -123,8 +125,6 @@ class Dialect:
     reasoning: Reasoning | None = None
     calls: CallStyle | None = None
 
-    PLAIN: ClassVar["Dialect"]
-
     @classmethod
     def of(cls, chat_template: str | None) -> "Dialect":
         """Told by what the template's text contains."""
@@ -144,12 +144,15 @@ class Dialect:
         extra = ("[ARGS]",) if "[TOOL_CALLS]" in self.calls.openings else ()
         return (*thought, *self.calls.openings, *ends, *extra)
 
+    def without_thought(self, prompt: str) -> str:
+        """The prompt of an answer that may not begin with a thought, such as one in JSON."""
+        if self.reasoning and self.reasoning.is_open(prompt):
+            return prompt.rstrip("\n") + f"\n\n{self.reasoning.closing}\n\n"
+        return prompt
+
     def parser(self, *, tools: bool, opened: str = "") -> "DialectParser":
         """For one answer. opened: what the prompt ended with; it may have begun a thought."""
         return DialectParser(self.reasoning, self.calls if tools else None, opened)
-
-
-Dialect.PLAIN = Dialect()
 
 
 class DialectParser:
@@ -166,7 +169,7 @@ class DialectParser:
         self._after_mark = False  # newlines that follow belong to it
         self._fresh = True  # nothing but space was said yet
         self._state = self._text
-        if reasoning and opened.rfind(reasoning.opening) > opened.rfind(reasoning.closing):
+        if reasoning and reasoning.is_open(opened):
             self._state = self._thought
             self._after_mark = not opened.endswith("\n")
 
@@ -185,7 +188,7 @@ class DialectParser:
 
     def _sort(self, *, last: bool) -> Iterator[Event]:
         state = None
-        while self._held and state != self._state:
+        while state != self._state and (self._held or last):
             if self._after_mark:
                 self._held = self._held.lstrip("\n")
                 self._after_mark = not self._held

@@ -5,10 +5,11 @@ issue 26600), takes exponential time over harmless looking alternatives, and nev
 left recursion. So a grammar is understood here first, expanded as llama.cpp expands it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgellm.errors import UsageError
+from edgellm.runtimes.gbnf_reader import NAME_CHARACTERS, GBNFReader
 
 MAX_BYTES = 256 << 10
 MAX_NESTING = 64  # groups inside groups
@@ -20,9 +21,6 @@ MAX_WALK = 20_000_000  # steps of llama.cpp's own search for left recursion
 
 _TEXT = -1  # an element that reads characters; others are the number of a rule
 _RULE_PARTS = 4  # a rule's own cost, in elements
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
-_HEX = frozenset("0123456789abcdefABCDEF")
-_HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
 _QUANTIFIERS: dict[str, tuple[int, int | None]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
 Rules = list[list[list[int]]]  # by number: alternatives of elements
@@ -60,12 +58,11 @@ def _check_text(grammar: str) -> None:
         raise UsageError("the grammar has a NUL character; write it as \\x00")
 
 
-class _Parser:
+class _Parser(GBNFReader):
     """Recursive descent; the recursion is bounded by MAX_NESTING."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
+        super().__init__(text)
         self._parts = 0
         self.rules: Rules = []
         self.spelled: list[str] = []  # by number: the name of the rule, or of the one it lies in
@@ -73,36 +70,36 @@ class _Parser:
         self._uses: dict[int, int] = {}  # where a rule was first used
 
     def read(self) -> None:
-        self._space(lines=True)
-        while self._peek():
+        self.skip_space(lines=True)
+        while self.peek():
             self._rule()
         if "root" not in self.numbers or not self.rules[self.numbers["root"]]:
             raise UsageError("the grammar has no rule root, where every answer begins")
         for number, at in self._uses.items():
             if not self.rules[number]:
-                self._at = at
-                raise self._error(f"rule {self.spelled[number]} is not defined")
+                self.at = at
+                raise self.error(f"rule {self.spelled[number]} is not defined")
 
     def _rule(self) -> None:
-        start = self._at
-        name = self._name()
-        self._space(lines=False)
-        if not self._take("::="):
-            raise self._error("expected ::=")
+        start = self.at
+        name = self.take_name()
+        self.skip_space(lines=False)
+        if not self.take("::="):
+            raise self.error("expected ::=")
         number = self._number(name)
         if self.rules[number]:
-            self._at = start
-            raise self._error(f"rule {name} is defined twice")
-        self._space(lines=True)
+            self.at = start
+            raise self.error(f"rule {name} is defined twice")
+        self.skip_space(lines=True)
         self.rules[number] = self._alternatives(name, 0)
-        if self._peek() and not (self._take("\r\n") or self._take("\n") or self._take("\r")):
-            raise self._error("expected the end of the line")
-        self._space(lines=True)
+        if self.peek() and not (self.take("\r\n") or self.take("\n") or self.take("\r")):
+            raise self.error("expected the end of the line")
+        self.skip_space(lines=True)
 
     def _alternatives(self, name: str, depth: int) -> list[list[int]]:
         found = [self._sequence(name, depth)]
-        while self._take("|"):
-            self._space(lines=True)
+        while self.take("|"):
+            self.skip_space(lines=True)
             found.append(self._sequence(name, depth))
         return found
 
@@ -110,11 +107,11 @@ class _Parser:
         elements: list[int] = []
         last = _Symbol([], 0, 1)  # what a quantifier would repeat
         while True:
-            before = self._at
+            before = self.at
             if (times := self._quantifier(depth)) is not None:
                 if not last.elements:
-                    self._at = before
-                    raise self._error("nothing here to repeat")
+                    self.at = before
+                    raise self.error("nothing here to repeat")
                 del elements[len(elements) - len(last.elements) :]
                 last = self._repeat(name, last, *times)
             elif (symbol := self._symbol(name, depth)) is not None:
@@ -123,47 +120,47 @@ class _Parser:
             else:
                 return elements
             elements += last.elements
-            self._space(lines=depth > 0)
+            self.skip_space(lines=depth > 0)
 
     def _symbol(self, name: str, depth: int) -> "_Symbol | None":
         """One literal, class, group or rule; None at the end."""
-        first = self._peek()
+        first = self.peek()
         if first == '"':
             characters = self._literal()
             return _Symbol([_TEXT] * (characters > 0), characters, 1)
         if first == "[":
             return _Symbol([_TEXT], self._class(), 1)
         if first == ".":
-            self._at += 1
+            self.at += 1
             return _Symbol([_TEXT], 1, 1)
         if first == "(":
             before = len(self.rules)
             return _Symbol([self._group(name, depth + 1)], 1, len(self.rules) - before)
-        if first and first in _NAME:
-            at = self._at
-            number = self._number(self._name())
+        if first and first in NAME_CHARACTERS:
+            at = self.at
+            number = self._number(self.take_name())
             self._uses.setdefault(number, at)
             return _Symbol([number], 1, 1)
         if first and first in "<!":
-            raise self._error("tokens are not supported here; write their text")
+            raise self.error("tokens are not supported here; write their text")
         return None
 
     def _group(self, name: str, depth: int) -> int:
         if depth > MAX_NESTING:
-            raise self._error(f"groups nested more than {MAX_NESTING} deep")
-        self._at += 1
-        self._space(lines=True)
+            raise self.error(f"groups nested more than {MAX_NESTING} deep")
+        self.at += 1
+        self.skip_space(lines=True)
         number = self._new_rule(name)
         self.rules[number] = self._alternatives(name, depth)
-        if not self._take(")"):
-            raise self._error("expected )")
+        if not self.take(")"):
+            raise self.error("expected )")
         return number
 
     def _repeat(self, name: str, last: "_Symbol", least: int, most: int | None) -> "_Symbol":
         """As llama.cpp does: copies, then one rule for each more that may follow."""
         times = most or least or 1
         if last.rules * times > MAX_REPEATS:
-            raise self._error(f"more than {MAX_REPEATS} repetitions of what is inside")
+            raise self.error(f"more than {MAX_REPEATS} repetitions of what is inside")
         self._count(last.parts * times)
         item, rest = last.elements, list[int]()
         if most is None:
@@ -176,69 +173,54 @@ class _Parser:
         return _Symbol(item * least + rest, last.parts * times, last.rules * times)
 
     def _quantifier(self, depth: int) -> tuple[int, int | None] | None:
-        if (mark := self._peek()) in _QUANTIFIERS:
-            self._at += 1
+        if (mark := self.peek()) in _QUANTIFIERS:
+            self.at += 1
             return _QUANTIFIERS[mark]
-        if not self._take("{"):
+        if not self.take("{"):
             return None
-        self._space(lines=depth > 0)
+        self.skip_space(lines=depth > 0)
         least = most = self._times()
         bounded: int | None = most
-        if self._take(","):
-            self._space(lines=depth > 0)
-            bounded = None if self._peek() == "}" else self._times()
-        if not self._take("}"):
-            raise self._error("expected }")
+        if self.take(","):
+            self.skip_space(lines=depth > 0)
+            bounded = None if self.peek() == "}" else self._times()
+        if not self.take("}"):
+            raise self.error("expected }")
         if bounded is not None and bounded < least:
-            raise self._error(f"at least {least} times but at most {bounded}")
+            raise self.error(f"at least {least} times but at most {bounded}")
         return least, bounded
 
     def _times(self) -> int:
-        digits = self._while(lambda c: c in "0123456789")
+        digits = self.take_while(lambda c: c in "0123456789")
         if not digits:
-            raise self._error("expected a number")
+            raise self.error("expected a number")
         if len(digits) > 9 or int(digits) > MAX_REPEATS:
-            raise self._error(f"more than {MAX_REPEATS} repetitions")
-        self._space(lines=False)
+            raise self.error(f"more than {MAX_REPEATS} repetitions")
+        self.skip_space(lines=False)
         return int(digits)
 
     def _literal(self) -> int:
-        self._at += 1
+        self.at += 1
         characters = 0
-        while not self._take('"'):
-            self._character()
+        while not self.take('"'):
+            self.take_character()
             characters += 1
         return characters
 
     def _class(self) -> int:
-        self._at += 1
-        self._take("^")
-        if self._peek() == "]":
-            raise self._error("an empty class of characters")
+        self.at += 1
+        self.take("^")
+        if self.peek() == "]":
+            raise self.error("an empty class of characters")
         elements = 0
-        while not self._take("]"):
-            self._character()
+        while not self.take("]"):
+            self.take_character()
             elements += 1
-            if self._peek() == "-" and self._text[self._at + 1 : self._at + 2] not in ("]", ""):
-                self._at += 1
-                self._character()
+            if self.peek() == "-" and self._text[self.at + 1 : self.at + 2] not in ("]", ""):
+                self.at += 1
+                self.take_character()
                 elements += 1
         return elements
-
-    def _character(self) -> None:
-        if not self._peek():
-            raise self._error("the grammar ends inside a text or class of characters")
-        if not self._take("\\"):
-            self._at += 1
-            return
-        kind = self._peek()
-        length = _HEX_DIGITS.get(kind)
-        if length is None and not (kind and kind in 'trn\\"[]-'):
-            raise self._error(f"unknown escape \\{kind}")
-        digits = self._text[self._at + 1 : self._at + 1 + (length or 0)]
-        if length is not None and not (len(digits) == length and _HEX.issuperset(digits)):
-            raise self._error(f"expected {length} hexadecimal digits after \\{kind}")
-        self._at += 1 + len(digits)
 
     def _number(self, name: str) -> int:
         if name not in self.numbers:
@@ -254,39 +236,7 @@ class _Parser:
     def _count(self, parts: int) -> None:
         self._parts += parts
         if self._parts > MAX_PARTS:
-            raise self._error(f"too large: more than {MAX_PARTS} elements once expanded")
-
-    def _name(self) -> str:
-        name = self._while(_NAME.__contains__)
-        if not name:
-            raise self._error("expected the name of a rule")
-        return name
-
-    def _space(self, *, lines: bool) -> None:
-        while True:
-            self._while((" \t\r\n" if lines else " \t").__contains__)
-            if not self._take("#"):
-                return
-            self._while(lambda c: c not in "\r\n")
-
-    def _while(self, wanted: Callable[[str], bool]) -> str:
-        start = self._at
-        while self._at < len(self._text) and wanted(self._text[self._at]):
-            self._at += 1
-        return self._text[start : self._at]
-
-    def _peek(self) -> str:
-        return self._text[self._at : self._at + 1]
-
-    def _take(self, text: str) -> bool:
-        taken = self._text.startswith(text, self._at)
-        self._at += len(text) * taken
-        return taken
-
-    def _error(self, problem: str) -> UsageError:
-        line = self._text.count("\n", 0, self._at) + 1
-        column = self._at - (self._text.rfind("\n", 0, self._at) + 1) + 1
-        return UsageError(f"grammar, line {line}, column {column}: {problem}")
+            raise self.error(f"too large: more than {MAX_PARTS} elements once expanded")
 
 
 def _derivable(rules: Rules, *, text: bool) -> list[bool]:

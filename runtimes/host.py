@@ -147,7 +147,7 @@ class Host:
         Plain text goes on with plain text, and a grammar leaves nothing to be told apart.
         """
         if isinstance(call.prompt, str) or call.grammar is not None:
-            return Dialect.PLAIN, False
+            return Dialect(), False
         dialect = Dialect.of(self._model.info.chat_template)
         return (dialect, True) if call.prompt.tools else (replace(dialect, calls=None), False)
 

@@ -7,6 +7,7 @@ from os import fsencode
 from pathlib import Path
 
 from edgellm.errors import EdgeLLMError, UsageError
+from edgellm.events import EngineFallback
 from edgellm.runtimes.calls import Call, Deliver, settled
 from edgellm.runtimes.cancel import CancelToken, heeding
 from edgellm.runtimes.client import Client
@@ -34,6 +35,7 @@ class Launch:
     memory_limit_bytes: int | None = None  # of the engine's process, where the system has limits
     cache_dir: Path | None = None  # where findings about this machine are kept; None keeps none
     check: Callable[[Loaded], None] = accept  # raises BudgetError once the sizes are known
+    notice: str | None = None  # told first, as an engine.fallback
 
     def __post_init__(self) -> None:
         if self.isolation not in ISOLATIONS:
@@ -53,6 +55,7 @@ class Launch:
 
         Raises what Runtime.load raises; an interrupt or an error of `on_event` undoes the load.
         """
+        self._tell(on_event)
         with undone(self._connect()) as connection:
             events = Events[Loaded, Call[Loaded]](lambda d: self._load(connection, d))
             with events, heeding(cancel, events.cancel):
@@ -64,6 +67,7 @@ class Launch:
         self, on_event: EventSink = ignore_events, cancel: CancelToken | None = None
     ) -> Client:
         """`open` for asyncio: `on_event` is called in the event loop."""
+        self._tell(on_event)
         with undone(self._connect()) as connection:
             events = AsyncEvents[Loaded, Call[Loaded]](lambda d: self._load(connection, d))
             async with events:
@@ -71,6 +75,10 @@ class Launch:
                     async for event in events:
                         on_event(event)
             return self._client(connection, await events.result())
+
+    def _tell(self, on_event: EventSink) -> None:
+        if self.notice is not None:
+            on_event(EngineFallback(self.notice))
 
     def _connect(self) -> Connection:
         if self.isolation == "process":

@@ -5,44 +5,53 @@ from collections.abc import Callable
 Schema = dict[str, object]
 Resolve = Callable[[object], object]  # what a reference leads to; None for none
 _DEPTH = 8  # how far into properties and references to look for a difference
+_STEPS = 5_000  # comparisons in all; schemas that refer to themselves could ask for any number
 
 
-def never_both(one: object, other: object, resolve: Resolve, depth: int = _DEPTH) -> bool:
-    """Whether no value written for one of them fulfils the other; False when that is not seen."""
-    one, other = _resolved(one, resolve), _resolved(other, resolve)
-    if depth == 0 or one is None or other is None:
-        return False
-    left, right = _values(one), _values(other)
-    if left is not None and right is not None:
-        return not any(value == another for value in left for another in right)
-    mine, yours = _kinds(one), _kinds(other)
-    if not mine & yours:
-        return bool(mine and yours)
-    if mine | yours != {"object"}:
-        return False
-    return _never_fits(one, other, resolve, depth) and _never_fits(other, one, resolve, depth)
+class Overlap:
+    """Compares schemas of one document; what is not seen within the steps counts as overlap."""
 
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._left = _STEPS
 
-def _never_fits(one: Schema, other: Schema, resolve: Resolve, depth: int) -> bool:
-    """Whether objects written for `one` lack what `other` asks for."""
-    written, expected = _properties(one), _properties(other)
-    is_closed = bool(written) and one.get("additionalProperties", False) is False
-    if is_closed and not _required(other) <= written.keys() | _required(one):
-        return True
-    return any(
-        never_both(written.get(name, True), expected[name], resolve, depth - 1)
-        for name in _required(one) & expected.keys()
-    )
+    def never_both(self, one: object, other: object, depth: int = _DEPTH) -> bool:
+        """Whether no value written for one of them fulfils the other."""
+        left, right = self._resolved(one), self._resolved(other)
+        if depth == 0 or left is None or right is None:
+            return False
+        mine, yours = _values(left), _values(right)
+        self._left -= 1 + len(mine or ()) * len(yours or ())
+        if self._left < 0:
+            return False
+        if mine is not None and yours is not None:
+            return not any(value == another for value in mine for another in yours)
+        kinds, others = _kinds(left), _kinds(right)
+        if not kinds & others:
+            return bool(kinds and others)
+        if kinds | others != {"object"}:
+            return False
+        return self._never_fits(left, right, depth) and self._never_fits(right, left, depth)
 
+    def _never_fits(self, one: Schema, other: Schema, depth: int) -> bool:
+        """Whether objects written for `one` lack what `other` asks for."""
+        written, expected = _properties(one), _properties(other)
+        is_closed = bool(written) and one.get("additionalProperties", False) is False
+        if is_closed and not _required(other) <= written.keys() | _required(one):
+            return True
+        return any(
+            self.never_both(written.get(name, True), expected[name], depth - 1)
+            for name in sorted(_required(one) & expected.keys())
+        )
 
-def _resolved(schema: object, resolve: Resolve) -> Schema | None:
-    for _ in range(_DEPTH):
-        if not isinstance(schema, dict):
-            return None
-        if "$ref" not in schema:
-            return schema
-        schema = resolve(schema["$ref"])
-    return None
+    def _resolved(self, schema: object) -> Schema | None:
+        for _ in range(_DEPTH):
+            if not isinstance(schema, dict):
+                return None
+            if "$ref" not in schema:
+                return schema
+            schema = self._resolve(schema["$ref"])
+        return None
 
 
 def _values(schema: Schema) -> list[object] | None:

@@ -13,6 +13,7 @@ MAX_BYTES = 64 << 10
 MAX_DEPTH = 32
 MAX_NODES = 2000  # objects and arrays of the schema's own text
 MAX_COUNT = 1_000_000  # of characters or items, as a schema may bound them
+_SHOWN = 200  # characters of a schema's own names in an error
 
 ANNOTATIONS = frozenset(
     {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"}
@@ -36,6 +37,9 @@ def parse_schema(text: str) -> Schema:
         raise UsageError(f"the JSON schema has {len(text)} characters; at most {MAX_BYTES}")
     try:
         schema = json.loads(text, parse_constant=_no_number)
+        json.dumps(schema, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UsageError("the JSON schema has half a surrogate in a text") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"the JSON schema is not JSON: {error}") from None
     if sum(1 for _ in _nodes(schema, 0)) > MAX_NODES:
@@ -57,7 +61,8 @@ def _nodes(value: object, depth: int) -> Iterator[object]:
 
 
 def schema_error(where: str, problem: str) -> UsageError:
-    return UsageError(f"JSON schema, {where}: {problem}")
+    line = f"JSON schema, {where[:_SHOWN]}: {problem[:_SHOWN]}"
+    return UsageError("".join(c if c.isprintable() else "?" for c in line))
 
 
 def check_keywords(schema: Schema, where: str, known: Set[str]) -> None:

@@ -24,7 +24,7 @@ from edgellm.runtimes.json_text import (
     repeated,
     whole_numbers,
 )
-from edgellm.runtimes.schema_overlap import Schema, never_both
+from edgellm.runtimes.schema_overlap import Overlap, Schema
 from edgellm.runtimes.schema_reading import (
     ANNOTATIONS,
     KEYWORDS,
@@ -92,12 +92,18 @@ class _Compiler:
 
     def __init__(self, schema: Schema) -> None:
         self._root = schema
+        self._overlap = Overlap(self._target_or_none)
         self._rules: dict[str, str] = {}
         self._names: dict[str, str] = {}  # of rules by their body
         self._targets: dict[str, str] = {}  # of rules by the reference that leads there
+        self._waiting: list[str] = []  # references whose rule is not there yet
 
     def grammar(self) -> str:
         self._rules["root"] = self._value(self._root, "#")
+        while self._waiting:
+            reference = self._waiting.pop()
+            target = self._target(reference, reference)
+            self._rules[self._targets[reference]] = self._value(target, reference)
         return "".join(f"{name} ::= {body}\n" for name, body in self._rules.items())
 
     def _value(self, schema: object, where: str) -> str:
@@ -136,7 +142,7 @@ class _Compiler:
     def _check_apart(self, alternatives: list[object], where: str) -> None:
         for at, one in enumerate(alternatives):
             for other in range(at):
-                if not never_both(one, alternatives[other], self._target_or_none):
+                if not self._overlap.never_both(one, alternatives[other]):
                     raise schema_error(
                         where, f"{other} and {at} may both hold; use anyOf, or tell them apart"
                     )
@@ -158,9 +164,9 @@ class _Compiler:
         if not isinstance(reference, str):
             raise schema_error(where, "expected a text")
         if reference not in self._targets:
+            self._target(reference, where)
             self._targets[reference] = f"ref-{len(self._targets)}"
-            target = self._target(reference, where)
-            self._rules[self._targets[reference]] = self._value(target, reference)
+            self._waiting.append(reference)
         return self._targets[reference]
 
     def _target_or_none(self, reference: object) -> object:

@@ -12,6 +12,7 @@ import msgspec
 
 from edgellm.errors import EdgeLLMError, InputError, RuntimeFailure
 from edgellm.events import EVENTS, Event, MemoryUse
+from edgellm.runtimes.failures import printable_line
 from edgellm.runtimes.messages import Message, Tool
 from edgellm.runtimes.options import LoadOptions, SamplingOptions
 from edgellm.runtimes.protocol import ModelInfo
@@ -19,6 +20,8 @@ from edgellm.runtimes.protocol import ModelInfo
 T = TypeVar("T")
 
 WHEN_FULL = ("error", "shift")
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ def received(kind: type[T], body: bytes, engine: str) -> T:
     """What an engine's process sent. Raises RuntimeFailure for anything but a `kind`."""
     try:
         return decode(kind, body)
-    except (msgspec.MsgspecError, EdgeLLMError, RecursionError) as error:
+    except (*_UNREADABLE, EdgeLLMError) as error:
         raise _malformed(kind.__name__, error, engine) from error
 
 
@@ -130,13 +133,14 @@ def received_event(item: bytes, engine: str) -> Event:
     try:
         name, body = _named_event().decode(item)
         event: Event = _read(EVENTS[name], body)
-    except (msgspec.MsgspecError, KeyError, EdgeLLMError, RecursionError) as error:
+    except (*_UNREADABLE, KeyError, EdgeLLMError) as error:
         raise _malformed("event", error, engine) from error
     return event
 
 
 def _malformed(expected: str, error: Exception, engine: str) -> RuntimeFailure:
-    return RuntimeFailure(engine, f"its process sent something that is no {expected}: {error}")
+    why = printable_line(str(error))[:_SHOWN_CHARACTERS]
+    return RuntimeFailure(engine, f"its process sent something that is no {expected}: {why}")
 
 
 def _read(kind: Any, body: bytes | msgspec.Raw) -> Any:

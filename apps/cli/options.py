@@ -180,7 +180,12 @@ Stop = Annotated[
     typer.Option("--stop", metavar="TEXT", help="End the answer here; may be repeated."),
 ]
 GpuLayers = Annotated[
-    int, typer.Option("--gpu-layers", metavar="N", help="Layers on the GPU; -1 is all.")
+    int | None,
+    typer.Option(
+        "--gpu-layers",
+        metavar="N",
+        help="Layers on the GPU; -1 is all. Default: what a GPU here can take.",
+    ),
 ]
 Weights = Annotated[
     str,

@@ -67,7 +67,7 @@ def free_memory_budget(say: Callable[[str], None] = note) -> int:
     """
     from edgellm.hardware import detect_hardware
 
-    hardware = detect_hardware()
+    hardware = detect_hardware(gpus=False)
     reserve_bytes = max(RESERVE_FLOOR_BYTES, int(hardware.memory_total_bytes * RESERVE_SHARE))
     free_bytes = hardware.memory_available_bytes
     budget_bytes = round_down(max(free_bytes - reserve_bytes, free_bytes // 2))

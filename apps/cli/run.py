@@ -37,7 +37,7 @@ def command(
     memory: cli.Memory = None,
     context: cli.Context = None,
     threads: cli.Threads = None,
-    gpu_layers: cli.GpuLayers = 0,
+    gpu_layers: cli.GpuLayers = None,
     weights: cli.Weights = "read",
     speculate: cli.Speculate = None,
     isolation: cli.Isolation = "process",

@@ -1,10 +1,12 @@
 """A model that llama.cpp has loaded: prompts in, events out."""
 
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -16,15 +18,23 @@ from edgellm.runtimes.llama_cpp.answer import Answer, Parts
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.constraint import Constraint
 from edgellm.runtimes.llama_cpp.context import Context
+from edgellm.runtimes.llama_cpp.conversations import Conversations
 from edgellm.runtimes.llama_cpp.decoding import PlainDecoder
+from edgellm.runtimes.llama_cpp.embedding import Embedder
+from edgellm.runtimes.llama_cpp.fingerprint import Origin
 from edgellm.runtimes.llama_cpp.library import Library
 from edgellm.runtimes.llama_cpp.likelihoods import Likelihoods
 from edgellm.runtimes.llama_cpp.prompts import read_prompt
 from edgellm.runtimes.llama_cpp.sampling import Sampler
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind, Sequences
+from edgellm.runtimes.llama_cpp.state import SequenceMemory
 from edgellm.runtimes.llama_cpp.transcript import all_tokens
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.protocol import ModelInfo, Request, nothing_to_drop
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _READS_AGAIN = (
     "this model's layers keep a state or a window, which cannot go back: it goes on from the last "
@@ -53,14 +63,20 @@ class LlamaCppModel(Closing):
         vocabulary: Vocabulary,
         info: ModelInfo,
         buffers: BufferBytes,
+        origin: Origin,
+        embedder: Embedder,
     ) -> None:
         self._library = library
         self._handle: llama.llama_model_p | None = handle
         self._context = context
-        self._sequences = Sequences(context, kind)
+        self._sequences = Sequences(context, kind, can_shift=info.can_shift)
         self._vocabulary = vocabulary
         self._info = info
         self._buffers = buffers
+        self._conversations = Conversations(
+            context, SequenceMemory(context, kind.branches), self._sequences, origin
+        )
+        self._embedder = embedder
         self._told = False
         self._answering = threading.Lock()
 
@@ -77,12 +93,29 @@ class LlamaCppModel(Closing):
         self, request: Request, cancel: CancelToken | None = None
     ) -> Generator[Event, None, None]:
         """See edgellm.runtimes.protocol.LoadedModel.generate."""
-        if not self._answering.acquire(blocking=False):
-            raise UsageError("this model is already answering; finish or close that answer first")
-        try:
+        with self._alone():
             yield from self._answer(request, cancel or CancelToken())
-        finally:
-            self._answering.release()
+
+    def embed(
+        self, texts: Sequence[str], cancel: CancelToken | None = None
+    ) -> "NDArray[np.float32]":
+        """See edgellm.runtimes.protocol.LoadedModel.embed."""
+        with self._alone():
+            self._context.check_open()
+            return self._embedder.embed(texts, cancel or CancelToken())
+
+    def save_state(self, prompt: str, path: Path) -> int:
+        """See edgellm.runtimes.protocol.LoadedModel.save_state."""
+        with self._alone(), self._library.failures("saving the conversation"):
+            self._context.check_open()
+            parts = self._read(prompt, turns_missing=False)
+            return self._conversations.save(all_tokens(parts), path)
+
+    def restore_state(self, path: Path) -> int:
+        """See edgellm.runtimes.protocol.LoadedModel.restore_state."""
+        with self._alone(), self._library.failures("restoring the conversation"):
+            self._context.check_open()
+            return self._conversations.restore(path, self.info.context)
 
     def memory(self) -> MemoryUse:
         return MemoryUse(
@@ -93,11 +126,21 @@ class LlamaCppModel(Closing):
         )
 
     def close(self) -> None:
-        """Give the memory back; an answer that is still running ends with RuntimeFailure."""
+        """Give the memory back; what is still running ends with RuntimeFailure."""
+        self._embedder.close()
         self._context.close()
         handle, self._handle = self._handle, None
         if handle is not None:
             llama.llama_model_free(handle)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._answering.acquire(blocking=False):
+            raise UsageError("this model is already answering; finish or close that answer first")
+        try:
+            yield
+        finally:
+            self._answering.release()
 
     def _answer(self, request: Request, cancel: CancelToken) -> Generator[Event, None, None]:
         started = perf_counter()

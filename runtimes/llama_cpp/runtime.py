@@ -16,10 +16,13 @@ from edgellm.plan import DEFAULT_CONTEXT
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.amx import amx_fallback
 from edgellm.runtimes.llama_cpp.bindings import llama
+from edgellm.runtimes.llama_cpp.embedding import Embedder, EmbeddingSettings, pooling_of
+from edgellm.runtimes.llama_cpp.fingerprint import ModelFile, Origin, Setup, rope_context
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.logged_memory import logged_bytes
 from edgellm.runtimes.llama_cpp.model import BufferBytes, LlamaCppModel
+from edgellm.runtimes.llama_cpp.notices import fallback_reasons
 from edgellm.runtimes.llama_cpp.preconditions import (
     KVFormats,
     ModelFacts,
@@ -43,12 +46,23 @@ class _Settings:
     """What a load will do, decided before anything slow begins."""
 
     context_tokens: int
+    key_head_dim: int
     formats: KVFormats
     gpu_layers: int
     extra_buffers: bool
     threads: int
     sampling: SamplingOptions
     chat_template: str | None
+
+    def turning_bytes(self, model: llama.llama_model_p) -> int:
+        """Scratch that moving tokens in the cache takes: two float32 copies of a layer's keys.
+
+        Only keys that are not quantized are turned in place.
+        """
+        if self.formats.key.block == 1:
+            return 0
+        heads: int = llama.llama_model_n_head_kv(model)
+        return 2 * 4 * self.context_tokens * heads * self.key_head_dim
 
 
 class LlamaCppRuntime:
@@ -83,8 +97,10 @@ class LlamaCppRuntime:
         started = perf_counter()
         file = read_gguf(path)
         settings = self._settle(file, options, on_event)
+        origin = Origin(ModelFile.of(path), _setup(file, settings), self._cache_dir)
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
+        mark = library.mark()
         with ExitStack() as undo:
             model = load_weights(
                 library,
@@ -92,12 +108,12 @@ class LlamaCppRuntime:
                 gpu_layers=settings.gpu_layers,
                 extra_buffers=settings.extra_buffers,
                 adds_space_prefix=rules is None,
+                weights=options.weights,
                 on_event=on_event,
                 cancel=cancel or CancelToken(),
             )
             undo.callback(llama.llama_model_free, model)
             vocabulary = Vocabulary(model, file, rules)
-            mark = library.mark()
             context = make_context(
                 library,
                 model,
@@ -106,20 +122,31 @@ class LlamaCppRuntime:
                 ubatch=options.ubatch,
                 threads=settings.threads,
             )
+            undo.callback(context.close)
+            lines = library.lines_since(mark)
+            for reason in fallback_reasons(lines, settings.gpu_layers):
+                on_event(EngineFallback(reason))
             undo.pop_all()
-        kv_cache_bytes, compute_bytes = logged_bytes(library.lines_since(mark))
         kind = memory_kind(model)
+        buffers = BufferBytes(llama.llama_model_size(model), *logged_bytes(lines))
+        can_shift = (
+            kind.branches
+            and context.can_shift
+            and settings.turning_bytes(model) <= buffers.compute_bytes
+        )
         info = ModelInfo(
             context=settings.context_tokens,
             chat_template=settings.chat_template,
             bos=vocabulary.text(vocabulary.bos),
             eos=vocabulary.text(vocabulary.eos),
             default_sampling=settings.sampling,
-            can_shift=kind.branches and context.can_shift,
+            can_shift=can_shift,
             load_s=perf_counter() - started,
         )
-        buffers = BufferBytes(llama.llama_model_size(model), kv_cache_bytes, compute_bytes)
-        return LlamaCppModel(library, model, context, kind, vocabulary, info, buffers)
+        embedder = Embedder(library, model, vocabulary, _embedding(file, settings, options))
+        return LlamaCppModel(
+            library, model, context, kind, vocabulary, info, buffers, origin, embedder
+        )
 
     def open_scorer(
         self,
@@ -149,6 +176,7 @@ class LlamaCppRuntime:
         template = file.metadata.get("tokenizer.chat_template")
         return _Settings(
             context_tokens=_context_tokens(options.context, facts, on_event),
+            key_head_dim=facts.key_head_dim,
             formats=formats,
             gpu_layers=gpu_layers,
             extra_buffers=self._extra_buffers(on_event),
@@ -168,6 +196,27 @@ def memory_kind(model: llama.llama_model_p) -> MemoryKind:
     """How far back the memory of a loaded model can go."""
     recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
     return MemoryKind(recurrent, llama.llama_model_n_swa(model))
+
+
+def _setup(file: GGUFFile, settings: _Settings) -> Setup:
+    formats = settings.formats
+    return Setup(
+        key_format=formats.key.name,
+        value_format=formats.value.name,
+        flash_attention="always" if formats.value.needs_flash_attention_for_v else "where it can",
+        gpu_layers=settings.gpu_layers,
+        extra_buffers=settings.extra_buffers,
+        rope_context=rope_context(file, settings.context_tokens),
+    )
+
+
+def _embedding(file: GGUFFile, settings: _Settings, options: LoadOptions) -> EmbeddingSettings:
+    return EmbeddingSettings(
+        pooling=pooling_of(file),
+        context=settings.context_tokens,
+        ubatch=options.ubatch,
+        threads=settings.threads,
+    )
 
 
 def useful_threads(weights_bytes: int) -> int:

@@ -2,16 +2,19 @@
 
 import secrets
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from time import perf_counter
 
 from edgellm.closing import Closing
 from edgellm.errors import FormatError, UsageError
 from edgellm.runtimes.llama_cpp.bindings import llama
-from edgellm.runtimes.llama_cpp.constraint import Constraint, Unaccepting, forbidding
+from edgellm.runtimes.llama_cpp.constraint import Constraint, MaskedChain, forbidding, make_chain
 from edgellm.runtimes.llama_cpp.context import Context
+from edgellm.runtimes.llama_cpp.vocabulary import NO_TOKEN
 from edgellm.runtimes.options import MAX_SEED, SamplingOptions
+
+_FEW = 256  # likeliest tokens, among which nearly always one is allowed
 
 
 def recommended_sampling(path: Path, metadata: Mapping[str, object]) -> SamplingOptions:
@@ -53,19 +56,18 @@ class Sampler(Closing):
         constraint: Constraint | None = None,
     ) -> None:
         """constraint: closed by the caller, after this."""
+        self._n_vocab = n_vocab
         self._samplers = list(_samplers(options, n_vocab))
-        self._chain: llama.llama_sampler_p | None = _chain(self._samplers)
+        self._chain: llama.llama_sampler_p | None = make_chain(self._samplers)
         self._penalized = deque(
             prompt[-options.repeat_last_n or len(prompt) :], options.repeat_last_n
         )
         for token in self._penalized:
             llama.llama_sampler_accept(self._chain, token)
         self._constraint = constraint
-        self._masked: llama.llama_sampler_p | None = None
+        self._masked: list[MaskedChain] = []
         if constraint is not None:
-            forbidden = forbidding(constraint.unseen, n_vocab)
-            self._masked = _chain([forbidden, constraint.handle, *self._samplers])
-            self._unaccepting = Unaccepting(self._masked)
+            self._masked = list(_masked_chains(constraint, self._samplers, n_vocab, options))
 
     def sample(self, context: Context, row: int = -1) -> int:
         """A token from the logits of one token of the last batch, -1 being its last.
@@ -80,11 +82,8 @@ class Sampler(Closing):
 
     def close(self) -> None:
         chain, self._chain = self._chain, None
-        masked, self._masked = self._masked, None
-        if masked is not None:
-            while llama.llama_sampler_chain_n(masked) > 1:
-                llama.llama_sampler_chain_remove(masked, 1)  # others own these
-            llama.llama_sampler_free(masked)
+        while self._masked:
+            self._masked.pop().close()
         if chain is not None:
             llama.llama_sampler_free(chain)
 
@@ -94,18 +93,36 @@ class Sampler(Closing):
         As llama.cpp's own programs do it: trying out one token costs next to nothing, and all of
         them some milliseconds. Without filters the distribution is the same as of masking first.
         """
-        assert self._constraint is not None
-        if not self._constraint.allows(token):
+        constraint = self._constraint
+        assert constraint is not None
+        if not constraint.allows(token):
             self._take_back()
             began = perf_counter()
-            token = context.sample(self._unaccepting.handle, row)
-            self._constraint.check_time(perf_counter() - began)
-            if not self._constraint.allows(token):
-                return self._constraint.way_out()
+            found = self._allowed(constraint, context, row)
+            constraint.check_time(perf_counter() - began)
+            if found is None:
+                return constraint.way_out()
+            token = found
             llama.llama_sampler_accept(self._chain, token)
         self._penalized.append(token)
-        self._constraint.accept(token)
+        constraint.accept(token)
         return token
+
+    def _allowed(self, constraint: Constraint, context: Context, row: int) -> int | None:
+        """A token among those that are allowed; None when none is."""
+        token = NO_TOKEN
+        for masked in self._masked:
+            token = context.sample(masked.handle, row)
+            if constraint.allows(token):
+                return token
+        broken: set[int] = set()  # characters, by bytes that the grammar lets pass
+        while constraint.follows(token):
+            broken.add(token)
+            with _masked_chain(constraint, self._samplers, self._n_vocab, broken) as narrower:
+                token = context.sample(narrower.handle, row)
+            if constraint.allows(token):
+                return token
+        return None
 
     def _take_back(self) -> None:
         """Let the penalty forget the last token; the other samplers remember none."""
@@ -116,13 +133,30 @@ class Sampler(Closing):
                 llama.llama_sampler_accept(self._samplers[0], token)
 
 
-def _chain(samplers: "Iterable[llama.llama_sampler_p]") -> "llama.llama_sampler_p":
-    params = llama.llama_sampler_chain_default_params()
-    params.no_perf = True
-    chain = llama.llama_sampler_chain_init(params)
-    for sampler in samplers:
-        llama.llama_sampler_chain_add(chain, sampler)
-    return chain
+def _masked_chains(
+    constraint: Constraint,
+    samplers: Sequence["llama.llama_sampler_p"],
+    n_vocab: int,
+    options: SamplingOptions,
+) -> "Iterator[MaskedChain]":
+    """Ways to take an allowed token, the quick one first."""
+    grammar = constraint.handle
+    if options.temperature == 0:
+        # The likeliest allowed token is the same one, and the grammar looks at few.
+        *penalties, greedy = samplers
+        few = llama.llama_sampler_init_top_k(_FEW)
+        yield MaskedChain([*penalties, few, grammar, greedy], {len(penalties)})
+    yield _masked_chain(constraint, samplers, n_vocab, frozenset())
+
+
+def _masked_chain(
+    constraint: Constraint,
+    samplers: Sequence["llama.llama_sampler_p"],
+    n_vocab: int,
+    forbidden: Set[int],
+) -> MaskedChain:
+    nowhere = forbidding(constraint.unseen | forbidden, n_vocab)
+    return MaskedChain([nowhere, constraint.handle, *samplers], {0})
 
 
 def _samplers(options: SamplingOptions, n_vocab: int) -> "Iterator[llama.llama_sampler_p]":

@@ -126,12 +126,13 @@ class CachedSequence:
 class Sequences:
     """All sequences of one context."""
 
-    def __init__(self, context: Context, kind: MemoryKind) -> None:
+    def __init__(self, context: Context, kind: MemoryKind, *, can_shift: bool) -> None:
+        """can_shift: whether tokens can move up in the cache, within the memory that is taken."""
         self._context = context
         self._kind = kind
         self._answers = count(1)
         self._parked: list[Parked] = []
-        self.can_shift = kind.branches and context.can_shift
+        self._can_shift = can_shift
         self.lost = False  # whether a beginning that was held had to be read again
         self.current = CachedSequence(context, kind, self._drop_oldest)
 
@@ -179,9 +180,31 @@ class Sequences:
         self._context.copy(0, number, len(current.tokens))
         self._parked.append(Parked(number, current.tokens.copy(), current.parts, current.used))
 
+    def holder(self, tokens: Sequence[int]) -> tuple[int, list[int], tuple[Part, ...]]:
+        """(number, tokens, parts) of the sequence that shares the longest beginning with these."""
+        current = (0, self.current.tokens, self.current.parts)
+        parked = [(parked.number, parked.tokens, parked.parts) for parked in self._parked]
+        return max((current, *parked), key=lambda held: shared(held[1], tokens))
+
+    def fill(
+        self,
+        tokens: Sequence[int],
+        parts: tuple[Part, ...],
+        restore: Callable[[Callable[[], bool]], None],
+    ) -> None:
+        """Let the current sequence, once parked, be these tokens.
+
+        restore: puts their cells into sequence 0, which is empty; what it is given makes room.
+        """
+        self.park()
+        self.current.clear()
+        restore(self._drop_oldest)
+        self.current.tokens, self.current.parts = list(tokens), parts
+        self.current.used = next(self._answers)
+
     def _shift(self, tokens: list[int]) -> None:
         """Where these tokens leave out turns that are held, let the cache leave them out."""
-        if not self.can_shift:
+        if not self._can_shift:
             return
         held: list[CachedSequence | Parked] = [self.current, *self._parked]
         most = max(shared(one.tokens, tokens) for one in held)

@@ -1,6 +1,7 @@
 """Text to tokens and back with the model's own vocabulary."""
 
 import ctypes
+from functools import cached_property
 from pathlib import Path
 
 from edgellm.errors import InputError, UnsupportedError
@@ -41,7 +42,6 @@ class Vocabulary:
         )
         self._buffer = ctypes.create_string_buffer(256)
         self._pieces: dict[tuple[str, ...], Pieces] = {}
-        self._unseen: frozenset[int] | None = None
         self._check_bytes(file.path)
 
     def text(self, token: int | None) -> str:
@@ -71,6 +71,16 @@ class Vocabulary:
         if self.begin is not None and tokens[:1] != [self.begin]:
             return [self.begin, *tokens]
         return tokens
+
+    def embedding_tokens(self, text: str) -> list[int]:
+        """Token ids of plain text, between the BOS and the EOS that the model wants."""
+        begin = [] if self.begin is None else [self.begin]
+        wants_end = self.eos is not None and llama.llama_vocab_get_add_eos(self._vocab)
+        return [
+            *begin,
+            *self.tokenize(text, parse_special=False),
+            *([self.eos] if wants_end and self.eos is not None else []),
+        ]
 
     def continuation(self, text: str) -> list[int] | None:
         """Token ids of text that goes on from other text.
@@ -113,11 +123,8 @@ class Vocabulary:
         return self._pieces[shown]
 
     def unseen(self, shown: tuple[str, ...] = ()) -> frozenset[int]:
-        """Tokens that show nothing and do not end an answer to llama.cpp, either."""
-        if self._unseen is None:
-            silent = (t for t in range(self.n_tokens) if self._is_silent(t))
-            self._unseen = frozenset((*silent, *self._end_ids)) - self._engine_ends()
-        return self._unseen - self.pieces(shown).shown
+        """Tokens that show nothing, without those that end an answer to llama.cpp itself."""
+        return self._silent - self._engine_ends - self.pieces(shown).shown
 
     @property
     def handle(self) -> llama.llama_vocab_p:
@@ -125,8 +132,19 @@ class Vocabulary:
 
     @property
     def engine_end(self) -> int | None:
-        """A token that ends an answer to llama.cpp; None where there is none."""
-        return min(self._engine_ends(), default=None)
+        """A token that ends an answer to llama.cpp itself; None where there is none."""
+        return min(self._engine_ends, default=None)
+
+    @cached_property
+    def _silent(self) -> frozenset[int]:
+        attribute, silent = llama.llama_vocab_get_attr, _UNKNOWN | _CONTROL
+        found = {t for t in range(self.n_tokens) if attribute(self._vocab, t) & silent}
+        return self._end_ids | found
+
+    @cached_property
+    def _engine_ends(self) -> frozenset[int]:
+        # llama.cpp makes control tokens of all that it lets end an answer.
+        return frozenset(t for t in self._silent if llama.llama_vocab_is_eog(self._vocab, t))
 
     def begins_text(self, last_prompt_token: int) -> bool:
         """Whether an answer's leading space is sentencepiece's own and not to be shown."""
@@ -137,14 +155,6 @@ class Vocabulary:
     def _is_special(self, token: int) -> bool:
         """Whether the token stands for itself in text, which it cuts in two."""
         return bool(llama.llama_vocab_get_attr(self._vocab, token) & (_CONTROL | _USER_DEFINED))
-
-    def _is_silent(self, token: int) -> bool:
-        attributes: int = llama.llama_vocab_get_attr(self._vocab, token)
-        return attributes & (_UNKNOWN | _CONTROL) != 0
-
-    def _engine_ends(self) -> frozenset[int]:
-        tokens = range(self.n_tokens)
-        return frozenset(token for token in tokens if llama.llama_vocab_is_eog(self._vocab, token))
 
     def _piece(self, token: int, special: bool) -> int:
         length: int = llama.llama_token_to_piece(

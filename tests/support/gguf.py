@@ -121,16 +121,24 @@ class TinyLlama:
         writer.add_embedding_length(self.hidden)
         writer.add_feed_forward_length(self.ffn)
         writer.add_head_count(self.heads)
-        writer.add_head_count_kv(self.kv_heads)
+        writer.add_head_count_kv(self._kv_heads_by_layer())
         writer.add_layer_norm_rms_eps(1e-5)
         writer.add_rope_dimension_count(self.head_dim)
         writer.add_rope_freq_base(10000.0)
         for key, value in self.extra:
-            add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+            add = {
+                bool: writer.add_bool,
+                int: writer.add_uint32,
+                float: writer.add_float32,
+                str: writer.add_string,
+            }
             if isinstance(value, list):
                 writer.add_array(key, value)
             else:
                 add[type(value)](key, value)
+
+    def _kv_heads_by_layer(self) -> list[int]:
+        return [self.kv_heads] * self.layers
 
     def _write_vocabulary(self, writer: gguf.GGUFWriter) -> list[bytes]:
         tokens, scores, types = vocabulary()
