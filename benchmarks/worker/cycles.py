@@ -1,7 +1,7 @@
 """Loads and closes a model again and again: `python -m benchmarks.worker.cycles`.
 
-500 times: load, answer, close. The anonymous memory of the parent may grow by less than 1 KiB a cycle
-(least squares over the cycles after the first 50, which fill caches), and nothing may be left.
+500 times: load, answer, close. The anonymous memory of the parent may grow by less than 1 KiB a
+cycle (least squares over the cycles after the first 50, which fill caches), and nothing may be left.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def cycle(artifact: Path) -> None:
 
 
 def own_bytes() -> int:
-    """Anonymous memory: pages of shared libraries come and go with other processes that map them."""
+    """Anonymous memory; pages of libraries come and go with other processes that map them."""
     gc.collect()
     status = Path("/proc/self/status")
     if not status.exists():
