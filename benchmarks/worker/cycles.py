@@ -1,7 +1,7 @@
 """Loads and closes a model again and again: `python -m benchmarks.worker.cycles`.
 
 500 times: load, answer, close. The anonymous memory of the parent may grow by less than 1 KiB a
-cycle (least squares over the cycles after the first 50, which fill caches), and nothing may be left.
+cycle (least squares over the cycles after the first 50, which fill caches); nothing may be left.
 """
 
 import argparse
