@@ -1,7 +1,7 @@
 """Loads and closes a model again and again: `python -m benchmarks.worker.cycles`.
 
-500 times: load, answer, close. The private memory of the parent may grow by less than 1 KiB a cycle
-(least squares over the cycles after the first 50, which fill caches), and nothing may be left.
+500 times: load, answer, close. The anonymous memory of the parent may grow by less than 1 KiB a
+cycle (least squares over the cycles after the first 50, which fill caches); nothing may be left.
 """
 
 import argparse
@@ -27,8 +27,13 @@ def cycle(artifact: Path) -> None:
 
 
 def own_bytes() -> int:
+    """Anonymous memory; pages of libraries come and go with other processes that map them."""
     gc.collect()
-    return int(psutil.Process().memory_full_info().uss)
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return int(psutil.Process().memory_full_info().uss)
+    lines = status.read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:"))
 
 
 def measure(artifact: Path, cycles: int) -> dict[str, Any]:
