@@ -1,6 +1,5 @@
 """One call of a connection as its caller sees it: events as they come, then a result."""
 
-import asyncio
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -76,6 +75,8 @@ class Call(Generic[T]):
 
     async def arrival(self) -> T:
         """`result` for asyncio: cancelling the task cancels the call."""
+        import asyncio  # takes longer than all the rest, and most programs go without
+
         try:
             return await asyncio.shield(asyncio.wrap_future(self._future))
         except asyncio.CancelledError:
@@ -88,6 +89,8 @@ class Call(Generic[T]):
 
     async def ended(self) -> None:
         """`wait` for asyncio."""
+        import asyncio
+
         future = asyncio.wrap_future(self._future)
         await asyncio.wait([future])
         future.exception()

@@ -1,6 +1,5 @@
 """A loaded model, wherever its engine works."""
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -136,6 +135,8 @@ class AsyncModel(BaseModel[AsyncStream, AsyncChat]):
 
     async def close(self) -> None:
         """See Model.close."""
+        import asyncio
+
         await asyncio.to_thread(self._client.close)
 
     async def __aenter__(self) -> Self:

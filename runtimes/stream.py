@@ -1,16 +1,18 @@
 """An answer as it comes: an iterator of events that is a context manager as well."""
 
-import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from edgellm.closing import Closing
 from edgellm.events import Done, Event
 from edgellm.runtimes.calls import Call, Deliver, take
 from edgellm.runtimes.client import AnswerCall
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 CallT = TypeVar("CallT", bound=Call[Any])
@@ -61,6 +63,8 @@ class AsyncEvents(Generic[T, CallT]):
     """The events of one call, awaited; leaving it stops the call."""
 
     def __init__(self, begin: Callable[[Deliver], CallT]) -> None:
+        import asyncio
+
         loop = asyncio.get_running_loop()
         inbox: asyncio.Queue[Event | None] = asyncio.Queue()
         self._inbox = inbox
@@ -71,6 +75,8 @@ class AsyncEvents(Generic[T, CallT]):
         return self
 
     async def __anext__(self) -> Event:
+        import asyncio
+
         try:
             event = await self._inbox.get()
         except asyncio.CancelledError:
@@ -148,6 +154,6 @@ class AsyncStream(AsyncEvents[Done, AnswerCall]):
 
 
 def _post(
-    loop: asyncio.AbstractEventLoop, inbox: "asyncio.Queue[Event | None]", event: Event | None
+    loop: "asyncio.AbstractEventLoop", inbox: "asyncio.Queue[Event | None]", event: Event | None
 ) -> None:
     loop.call_soon_threadsafe(inbox.put_nowait, event)

@@ -14,7 +14,7 @@ import typer
 from edgellm.apps.cli.errors import INTERRUPTED, printable
 from edgellm.apps.cli.output import note, print_json
 from edgellm.apps.finding import Loadable
-from edgellm.apps.loading import LoadSettings, launch
+from edgellm.apps.launching import LoadSettings, launch
 from edgellm.artifact import Artifact
 from edgellm.errors import InputError, UsageError
 from edgellm.events import ContextFull, Done, EngineFallback, Event, MemoryUse, TextDelta

@@ -79,7 +79,7 @@ def command(
     from edgellm.apps.cli.models import find_loadable
     from edgellm.apps.cli.speed_report import Report
     from edgellm.apps.cli.speed_test import Course, SpeedTest
-    from edgellm.apps.loading import LoadSettings, launch
+    from edgellm.apps.launching import LoadSettings, launch
     from edgellm.runtimes.model import Model
     from edgellm.runtimes.protocol import ignore_events
     from edgellm.store import Store

@@ -50,7 +50,7 @@ def command(
     """Answer one prompt; the text streams to stdout."""
     from edgellm.apps.cli import answer
     from edgellm.apps.cli.models import find_loadable
-    from edgellm.apps.loading import LoadSettings
+    from edgellm.apps.launching import LoadSettings
     from edgellm.store import Store
 
     text = answer.read_stdin() if prompt in (None, "-") else prompt

@@ -8,7 +8,7 @@ import pytest
 
 import edgellm
 from edgellm.apps.finding import Loadable
-from edgellm.apps.loading import LoadSettings, launch
+from edgellm.apps.launching import LoadSettings, launch
 from edgellm.artifact import Artifact
 from edgellm.errors import BudgetError, Cancelled, InputError, RuntimeFailure, UsageError
 from edgellm.events import Event

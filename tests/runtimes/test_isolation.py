@@ -1,5 +1,6 @@
 """The same model beside us and in a process of its own: same events, same errors, nothing left."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -9,13 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
 
+import numpy as np
 import psutil
 import pytest
 
 from edgellm.errors import Cancelled, FormatError, InputError, RuntimeFailure
-from edgellm.events import ContextFull, ContextTrimmed, Done, Event, LoadProgress, PrefillProgress
+from edgellm.events import (
+    ContextFull,
+    ContextTrimmed,
+    Done,
+    EngineFallback,
+    Event,
+    LoadProgress,
+    PrefillProgress,
+)
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.launch import ISOLATIONS, Launch
+from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.model import Model
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.stream import Stream
@@ -119,6 +130,32 @@ def test_cancel_stops_reading_a_prompt(model: Model) -> None:
     assert second.result().stop_reason == "cancelled"
 
 
+def test_vectors_cross_as_they_are(tiny_gguf: Path, model: Model) -> None:
+    with LlamaCppRuntime().load(tiny_gguf, OPTIONS) as engine:
+        expected = engine.embed(["a heron", "an egret"])
+    assert np.array_equal(model.embed(["a heron", "an egret"]), expected)
+
+
+def test_a_saved_conversation_goes_on_in_another_load(
+    tiny_gguf: Path, model: Model, tmp_path: Path
+) -> None:
+    launch = Launch(tiny_gguf, OPTIONS, cache_dir=tmp_path / "cache")
+    with Model(launch.open()) as first:
+        chat = first.chat("You are terse.")
+        chat.send("What is a heron?", temperature=0, max_tokens=8).result()
+        saved = chat.save_state(tmp_path / "state")
+        expected = chat.send("Why?", temperature=0, max_tokens=8).result().text
+    with Model(launch.open()) as second:
+        again = second.chat(messages=chat.messages[:3])
+        assert again.restore_state(tmp_path / "state") == saved > 0
+        stream = again.send("Why?", temperature=0, max_tokens=8)
+        assert cached(stream) == saved
+        assert stream.text == expected
+    stranger = model.chat()
+    assert stranger.restore_state(tmp_path / "state") == 0
+    assert isinstance(next(stranger.send("Hi", max_tokens=1)), EngineFallback)
+
+
 @pytest.mark.parametrize("isolation", ISOLATIONS)
 def test_a_load_is_cancelled_and_leaves_nothing(isolation: str, tmp_path: Path) -> None:
     big = TinyLlama(layers=24, hidden=256, heads=4, ffn=1024).write(tmp_path / "big.gguf")
@@ -172,6 +209,16 @@ def test_closing_frees_the_process(tiny_gguf: Path) -> None:
     model.close()
     model.close()
     assert not psutil.pid_exists(pid)
+
+
+def test_a_model_that_is_forgotten_leaves_no_process(tiny_gguf: Path) -> None:
+    model = Model(Launch(tiny_gguf, OPTIONS).open())
+    pid = pid_of(model)
+    stream = model.generate("Talk")
+    next(stream)
+    del model, stream
+    gc.collect()
+    assert ends(pid)
 
 
 @pytest.mark.parametrize("isolation", ISOLATIONS)
