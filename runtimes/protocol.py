@@ -39,7 +39,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class Settled:
     """What an engine settled on, where the options left it a choice."""
 
     engine: str  # the build, as Runtime.describe() tells it
@@ -61,7 +61,7 @@ class ModelInfo:
     default_sampling: SamplingOptions  # what the model's makers recommend, where they did
     can_shift: bool  # whether turns can leave the context without reading the rest again
     load_s: float
-    setup: Setup | None = None  # None where there was nothing to settle
+    settled: Settled | None = None  # None where there was nothing to settle
 
 
 class LoadedModel(Protocol):

@@ -61,7 +61,7 @@ def command(
             help="Prompt tokens computed at once. Default: what the plan says, or 512.",
         ),
     ] = None,
-    gpu_layers: cli.GpuLayers = 0,
+    gpu_layers: cli.GpuLayers = None,
     weights: cli.Weights = "read",
     isolation: cli.Isolation = "process",
     offline: cli.Offline = False,
@@ -89,7 +89,7 @@ def command(
     found = find_loadable(model, planning, offline=offline, threads=threads)
     settings: LoadSettings = {
         "memory": memory,
-        "context": context or (course.context if course.context > DEFAULT_CONTEXT else None),
+        "context": context if found.artifact else context or max(course.context, DEFAULT_CONTEXT),
         "threads": threads,
         "ubatch": ubatch,
         "gpu_layers": gpu_layers,

@@ -73,8 +73,8 @@ class Report:
         """A table that fits 80 columns, and how llama-bench measures the same."""
         settings, (parameters, file_bytes) = self._settings(), self._file()
         yield f"{self.gguf.name}: {format_bytes(file_bytes)}, {parameters / 1e6:.2f} M parameters"
-        if self.info.setup is not None:
-            yield from textwrap.wrap(self.info.setup.engine, _WIDTH)
+        if self.info.settled is not None:
+            yield from textwrap.wrap(self.info.settled.engine, _WIDTH)
             yield (
                 f"{settings['threads']} threads, ubatch {settings['ubatch']}, "
                 f"KV cache {settings['key_format']}/{settings['value_format']}, "
@@ -110,14 +110,14 @@ class Report:
         return {"depth": depth} | {name: self._figure(name, depth).to_json() for name in names}
 
     def _settings(self) -> dict[str, Any]:
-        setup = {} if self.info.setup is None else asdict(self.info.setup)
+        settled = {} if self.info.settled is None else asdict(self.info.settled)
         course = {
             "prompt_tokens": self.course.prompt_tokens,
             "generate_tokens": self.course.generate_tokens,
             "context": self.info.context,
             "isolation": self.isolation,
         }
-        return course | setup
+        return course | settled
 
     def _llama_bench(self) -> list[str]:
         """The command whose pp and tg mean the same."""
@@ -125,9 +125,9 @@ class Report:
         depths = ",".join(map(str, course.depths))
         tokens = ["-p", course.prompt_tokens, "-n", course.generate_tokens, "-d", depths]
         command = ["llama-bench", "-m", self.gguf, *tokens, "-r", course.rounds]
-        if (setup := self.info.setup) is not None:
-            command += ["-t", setup.threads, "-ub", setup.ubatch, "-ngl", setup.gpu_layers]
-            command += ["-fa", 1, "-ctk", setup.key_format, "-ctv", setup.value_format]
+        if (settled := self.info.settled) is not None:
+            command += ["-t", settled.threads, "-ub", settled.ubatch, "-ngl", settled.gpu_layers]
+            command += ["-fa", 1, "-ctk", settled.key_format, "-ctv", settled.value_format]
         return [str(word) for word in command]
 
     def _file(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from edgellm.apps.cli.speed_prompts import PromptWriter
-from edgellm.apps.cli.speed_timing import Ask, time_answer
+from edgellm.apps.cli.speed_timing import Ask, greedy, time_answer
 from edgellm.errors import Cancelled, UsageError
 from edgellm.events import Done, Event
 from edgellm.runtimes.cancel import CancelToken, heeding
@@ -111,10 +111,7 @@ class SpeedTest:
 
     def _asking(self, model: Model) -> Ask:
         def ask(prompt: str, tokens: int) -> Iterator[Event]:
-            greedy = model.generate(
-                prompt, temperature=0, repeat_penalty=1, max_tokens=tokens, ignore_end=True
-            )
-            with greedy as events, heeding(self._cancel, events.cancel):
+            with greedy(model, prompt, tokens) as events, heeding(self._cancel, events.cancel):
                 for event in events:
                     if isinstance(event, Done) and event.stop_reason == "cancelled":
                         raise Cancelled("measuring was cancelled")

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from edgellm.events import Done, Event, PrefillProgress, ReasoningDelta, TextDelta
+from edgellm.runtimes.model import Model
+from edgellm.runtimes.options import SamplingOptions
+from edgellm.runtimes.stream import Stream
 
 # Starts an answer to a prompt, of so many tokens.
 Ask = Callable[[str, int], Iterable[Event]]
@@ -35,6 +38,18 @@ class AnswerTimes:
         """The same by the engine's own clock, which stands while an event is under way."""
         timings = self.done.timings
         return timings.rate(self.done.usage.generated_tokens - 1, timings.decode_s)
+
+
+def greedy_sampling(tokens: int) -> SamplingOptions:
+    """Always the likeliest token, until there are so many, whatever they are."""
+    return SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=tokens, ignore_end=True)
+
+
+def greedy(model: Model, prompt: str, tokens: int) -> Stream:
+    """An answer with greedy_sampling()."""
+    return model.generate(
+        prompt, temperature=0, repeat_penalty=1, max_tokens=tokens, ignore_end=True
+    )
 
 
 def time_answer(ask: Ask, prompt: str, tokens: int) -> AnswerTimes:

@@ -35,7 +35,7 @@ from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
-from edgellm.runtimes.protocol import EventSink, ModelInfo, Setup, ignore_events
+from edgellm.runtimes.protocol import EventSink, ModelInfo, Settled, ignore_events
 from edgellm.tokenizer.text_rules import TextRules
 
 BYTES_PER_THREAD = 32 << 20  # weights
@@ -142,7 +142,7 @@ class LlamaCppRuntime:
             default_sampling=settings.sampling,
             can_shift=can_shift,
             load_s=perf_counter() - started,
-            setup=Setup(
+            settled=Settled(
                 engine=self.describe(),
                 threads=settings.threads,
                 ubatch=context.ubatch,
