@@ -174,6 +174,7 @@ class Answer:
         length = len(self._prompt) + len(self._generated)
         if len(self._sequence.tokens) > length:
             self._sequence.cut(length)
+        self._sequence.settle()
         answer = generated_part(self._generated, self._pieces, drop_space=self._drops_space)
         if answer.tokens:
             self._sequence.parts += (answer,)
