@@ -14,7 +14,7 @@ from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.vocabulary import NO_TOKEN
 from edgellm.runtimes.options import MAX_SEED, SamplingOptions
 
-_FEW = 256  # likeliest tokens, among which nearly always one is allowed
+_FEW = 4096  # likeliest tokens, among which nearly always one is allowed
 
 
 def recommended_sampling(path: Path, metadata: Mapping[str, object]) -> SamplingOptions:
@@ -67,7 +67,7 @@ class Sampler(Closing):
         self._constraint = constraint
         self._masked: list[MaskedChain] = []
         if constraint is not None:
-            self._masked = list(_masked_chains(constraint, self._samplers, n_vocab, options))
+            self._masked = list(_masked_chains(constraint, self._samplers, n_vocab))
 
     def sample(self, context: Context, row: int = -1) -> int:
         """A token from the logits of one token of the last batch, -1 being its last.
@@ -91,7 +91,8 @@ class Sampler(Closing):
         """The token if the grammar allows it, or one among those that it does.
 
         As llama.cpp's own programs do it: trying out one token costs next to nothing, and all of
-        them some milliseconds. Without filters the distribution is the same as of masking first.
+        them some milliseconds. What is allowed is looked for among the _FEW likeliest tokens first:
+        within these, and without filters, the distribution is the same as of masking first.
         """
         constraint = self._constraint
         assert constraint is not None
@@ -127,26 +128,28 @@ class Sampler(Closing):
     def _take_back(self) -> None:
         """Let the penalty forget the last token; the other samplers remember none."""
         assert self._chain is not None
-        if self._penalized.maxlen and llama.llama_sampler_name(self._samplers[0]) == b"penalties":
+        if _is_penalty(self._samplers[0]):
             llama.llama_sampler_reset(self._samplers[0])
             for token in self._penalized:
                 llama.llama_sampler_accept(self._samplers[0], token)
 
 
 def _masked_chains(
-    constraint: Constraint,
-    samplers: Sequence["llama.llama_sampler_p"],
-    n_vocab: int,
-    options: SamplingOptions,
+    constraint: Constraint, samplers: Sequence["llama.llama_sampler_p"], n_vocab: int
 ) -> "Iterator[MaskedChain]":
-    """Ways to take an allowed token, the quick one first."""
-    grammar = constraint.handle
-    if options.temperature == 0:
-        # The likeliest allowed token is the same one, and the grammar looks at few.
-        *penalties, greedy = samplers
-        few = llama.llama_sampler_init_top_k(_FEW)
-        yield MaskedChain([*penalties, few, grammar, greedy], {len(penalties)})
+    """Ways to take an allowed token, the quick one first, which overlooks unlikely tokens."""
+    penalties = [one for one in samplers[:1] if _is_penalty(one)]
+    few = llama.llama_sampler_init_top_k(_FEW)
+    # Its penalty is for no token; it makes the others look for the likeliest again.
+    unsorted = llama.llama_sampler_init_penalties(n_vocab, 1, 1.0, 0.0, 1.0)
+    rest = samplers[len(penalties) :]
+    chain = [*penalties, few, constraint.handle, unsorted, *rest]
+    yield MaskedChain(chain, {len(penalties), len(penalties) + 2})
     yield _masked_chain(constraint, samplers, n_vocab, frozenset())
+
+
+def _is_penalty(sampler: "llama.llama_sampler_p") -> bool:
+    return bool(llama.llama_sampler_name(sampler) == b"penalties")
 
 
 def _masked_chain(

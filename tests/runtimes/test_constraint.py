@@ -10,6 +10,7 @@ import pytest
 from edgellm.errors import RuntimeFailure, UsageError
 from edgellm.events import Done
 from edgellm.runtimes.llama_cpp import constraint as constraints
+from edgellm.runtimes.llama_cpp import sampling as samplings
 from edgellm.runtimes.llama_cpp.constraint import Constraint
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.sampling import Sampler
@@ -79,6 +80,15 @@ def test_the_likeliest_allowed_token_is_taken_at_temperature_0(tiny: LlamaCppMod
     digits = {token: digit for digit in "0123456789" for token in spelling(tiny, digit)}
     best = max(digits, key=lambda token: logits[token])
     assert answer(tiny, "root ::= [0-9]", GREEDY).text == digits[best]
+
+
+@pytest.mark.parametrize("few", [1, 2, 100])
+def test_what_is_allowed_is_found_however_unlikely_it_is(
+    tiny: LlamaCppModel, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(samplings, "_FEW", few)
+    assert answer(tiny, 'root ::= "zq" [0-9] "#"', GREEDY).text[:2] == "zq"
+    assert answer(tiny, 'root ::= "zq" [0-9] "#"').text[3:] == "#"
 
 
 def test_one_seed_gives_one_text(tiny: LlamaCppModel) -> None:
