@@ -1,7 +1,7 @@
 """The asyncio twins say what the others say, and a cancelled task cancels the work."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from edgellm.errors import Cancelled, RuntimeFailure
 from edgellm.events import Done, Event, LoadProgress, TextDelta
 from edgellm.runtimes.chat import AsyncChat, Chat
 from edgellm.runtimes.model import AsyncModel
+from edgellm.runtimes.stream import AsyncStream
 from tests.support.models import fake_launch, fake_model, timeless
 
 
@@ -32,12 +33,13 @@ def test_the_twins_tell_the_same_events_in_the_same_order() -> None:
         async with await fake() as model:
             chat: AsyncChat = model.chat("Be brief.")
             events = [event async for event in model.generate("one two")]
-            for say in (
+            turns: tuple[Callable[[], AsyncStream], ...] = (
                 lambda: chat.send("three"),
                 lambda: chat.regenerate(),
                 lambda: chat.fork().send("four"),
                 lambda: chat.edit(1, "five"),
-            ):
+            )
+            for say in turns:
                 events += [event async for event in say()]
             return timeless(events)
 
