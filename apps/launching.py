@@ -1,5 +1,6 @@
 """From a file that was found to everything that decides how it is loaded, budget included."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
@@ -22,10 +23,11 @@ from edgellm.units import exact_size, parse_size
 
 AUTO = "auto"
 ENGINE = "llama.cpp"  # runs GGUF files, the one kind of artifact there is
-# Beyond its budget a worker may take this much address space: stacks and allocators reserve more
-# than they use.
-RESERVE_FLOOR_BYTES = 256 << 20
+# Limits count what is reserved, which is more than what is used, and most of it for threads: a
+# stack, an allocator's arena, a BLAS library's buffer.
+RESERVE_FLOOR_BYTES = 128 << 20
 RESERVE_SHARE = 8  # one over the share of the budget
+CORE_BYTES = 64 << 20
 
 
 class LoadSettings(TypedDict, total=False):
@@ -183,4 +185,5 @@ def _budget_bytes(settings: LoadSettings) -> int | None:
 def _with_reserve(budget_bytes: int | None) -> int | None:
     if budget_bytes is None:
         return None
-    return budget_bytes + max(RESERVE_FLOOR_BYTES, budget_bytes // RESERVE_SHARE)
+    spare_bytes = max(RESERVE_FLOOR_BYTES, budget_bytes // RESERVE_SHARE)
+    return budget_bytes + spare_bytes + CORE_BYTES * (os.cpu_count() or 1)

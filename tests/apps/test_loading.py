@@ -1,6 +1,9 @@
 """edgellm.load: from a name to a model, within a budget."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -49,8 +52,9 @@ def test_a_worker_gets_the_budget_and_a_reserve(artifact: Artifact, tmp_path: Pa
         found, store = Loadable(artifact.gguf, artifact), Store(tmp_path)
         return launch(found, settings, store).memory_limit_bytes
 
-    assert limit({"memory": "8GiB"}) == 9 << 30
-    assert limit({}) == artifact.plan.budget_bytes + (256 << 20)
+    threads_bytes = (os.cpu_count() or 1) * (64 << 20)
+    assert limit({"memory": "8GiB"}) == (9 << 30) + threads_bytes
+    assert limit({}) == artifact.plan.budget_bytes + (128 << 20) + threads_bytes
     assert limit({"gpu_layers": -1}) is None  # a driver reserves what no budget speaks of
 
 
@@ -107,6 +111,7 @@ def test_what_is_loaded_asynchronously_answers_alike(artifact: Artifact) -> None
         ({"weights": "shared"}, "weights is 'shared'"),
         ({"memroy": "1GiB"}, "no setting 'memroy'"),
         ({"memory": "1"}, "size '1'"),
+        ({"memory": 0}, "memory is 0 bytes"),
         ({"runtime": FakeRuntime()}, "isolation='none'"),
     ],
 )
@@ -128,3 +133,11 @@ def test_an_engine_of_one_s_own_loads_what_it_likes() -> None:
     broken = FakeRuntime(load_error=RuntimeFailure("fake", "broken"))
     with pytest.raises(RuntimeFailure, match="broken"):
         edgellm.load("no file", runtime=broken, isolation="none")
+
+
+def test_the_way_to_load_imports_nothing_that_would_keep_a_user_waiting() -> None:
+    heavy = ("asyncio", "numpy", "scipy", "llama_cpp", "jinja2", "typer", "huggingface_hub")
+    probe = f"import sys, edgellm; edgellm.load; print(set({heavy!r}) & set(sys.modules))"
+    command = [sys.executable, "-c", probe]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.strip() == "set()"

@@ -33,13 +33,13 @@ def test_the_twins_tell_the_same_events_in_the_same_order() -> None:
         async with await fake() as model:
             chat: AsyncChat = model.chat("Be brief.")
             events = [event async for event in model.generate("one two")]
-            ways: list[Callable[[], AsyncStream]] = [
+            turns: tuple[Callable[[], AsyncStream], ...] = (
                 lambda: chat.send("three"),
                 lambda: chat.regenerate(),
                 lambda: chat.fork().send("four"),
                 lambda: chat.edit(1, "five"),
-            ]
-            for say in ways:
+            )
+            for say in turns:
                 events += [event async for event in say()]
             return timeless(events)
 

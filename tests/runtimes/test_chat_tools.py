@@ -64,8 +64,8 @@ def test_a_call_must_be_answered_before_the_talk_goes_on() -> None:
     with fake_model(answer=[CALL], chat_template=TEMPLATE) as model:
         chat = model.chat()
         (call,) = chat.send("Weather?", tools=[WEATHER]).result().tool_calls
-        early_ones: list[Callable[[], Stream]] = [lambda: chat.send("Well?"), chat.proceed]
-        for early in early_ones:
+        too_early: tuple[Callable[[], Stream], ...] = (lambda: chat.send("Well?"), chat.proceed)
+        for early in too_early:
             with pytest.raises(UsageError, match="result"):
                 early()
         with pytest.raises(UsageError, match=f"waiting: {call.id}"):
