@@ -12,6 +12,7 @@ import argparse
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Unpack, cast
 
 from benchmarks.report import write_result
 from benchmarks.runtime.models import SIZES, prepared
@@ -19,6 +20,7 @@ from benchmarks.runtime.native import KV, UBATCH, ggml_type_of, quartiles
 from benchmarks.runtime.native_loop import NativeLoop, Settings, build
 from edgellm.apps.cli.speed_prompts import PromptWriter
 from edgellm.apps.cli.speed_timing import AnswerTimes, time_answer
+from edgellm.runtimes.asking import AnswerOptions
 from edgellm.runtimes.chat import Chat
 from edgellm.runtimes.launch import Launch
 from edgellm.runtimes.model import Model
@@ -29,6 +31,10 @@ CONTEXT = 2560
 FIRST, ANSWER, SECOND = 1936, 64, 128  # tokens of the first message, its answer, the next message
 # What the template of benchmarks.runtime.models puts around the second message.
 _TURN = "<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+
+GREEDY: AnswerOptions = {"temperature": 0, "repeat_penalty": 1, "ignore_end": True}
+# Random weights write bytes that are no characters, which no prompt can repeat.
+_WORDS = "root ::= [a-z ]+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class Turn:
 def second_turn(model: Model, writer: PromptWriter, loop: NativeLoop, number: int) -> Turn:
     """A conversation of other words in each round."""
     chat, question = model.chat(), writer.text(SECOND, 2 * number + 1)
-    said(chat, writer.text(FIRST, 2 * number), ANSWER)
+    said(chat, writer.text(FIRST, 2 * number), ANSWER, grammar=_WORDS)
     times = said(chat, question, 1)
     usage = times.done.usage
     read = usage.prompt_tokens - usage.cached_tokens
@@ -60,9 +66,10 @@ def second_turn(model: Model, writer: PromptWriter, loop: NativeLoop, number: in
     )
 
 
-def said(chat: Chat, text: str, tokens: int) -> AnswerTimes:
+def said(chat: Chat, text: str, tokens: int, **options: Unpack[AnswerOptions]) -> AnswerTimes:
     def ask(text: str, tokens: int) -> Stream:
-        return chat.send(text, temperature=0, repeat_penalty=1, max_tokens=tokens, ignore_end=True)
+        chosen = {**GREEDY, **options, "max_tokens": tokens}
+        return chat.send(text, **cast(AnswerOptions, chosen))
 
     return time_answer(ask, text, tokens)
 
