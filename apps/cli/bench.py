@@ -15,6 +15,7 @@ from edgellm.plan import DEFAULT_CONTEXT
 
 if TYPE_CHECKING:
     from edgellm.apps.cli.speed_test import Course, Sample, SpeedTest
+    from edgellm.apps.finding import Loadable
 
 
 def command(
@@ -89,7 +90,7 @@ def command(
     found = find_loadable(model, planning, offline=offline, threads=threads)
     settings: LoadSettings = {
         "memory": memory,
-        "context": context if found.artifact else context or max(course.context, DEFAULT_CONTEXT),
+        "context": context or needed_context(course, found),
         "threads": threads,
         "ubatch": ubatch,
         "gpu_layers": gpu_layers,
@@ -112,6 +113,13 @@ def command(
             print("\n".join(report.lines()))
     if not ended:
         raise typer.Exit(INTERRUPTED)
+
+
+def needed_context(course: "Course", found: "Loadable") -> int | None:
+    """More than the default where a file without a plan needs it; None leaves it as it is."""
+    if found.artifact is not None or course.context <= DEFAULT_CONTEXT:
+        return None
+    return course.context
 
 
 def chosen_depths(text: str) -> tuple[int, ...]:

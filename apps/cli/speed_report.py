@@ -76,13 +76,13 @@ class Report:
         if self.info.settled is not None:
             yield from textwrap.wrap(self.info.settled.engine, _WIDTH)
             yield (
-                f"{settings['threads']} threads, ubatch {settings['ubatch']}, "
+                f"threads {settings['threads']}, ubatch {settings['ubatch']}, "
                 f"KV cache {settings['key_format']}/{settings['value_format']}, "
                 f"isolation {self.isolation}"
             )
         yield ""
         yield _COLUMNS.format(
-            f"{len(self._at(self.course.depths[0]))} rounds", "median", "lowest", "highest", ""
+            f"rounds: {len(self._at(self.course.depths[0]))}", "median", "lowest", "highest", ""
         )
         yield self._figure("load_s").line("load", "s")
         for depth in self.course.depths:

@@ -1,5 +1,6 @@
 """Models of 0.5 and 1.5 billion random weights, made once and kept in a scratch folder."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,10 @@ SIZES = {
     "1.5B": Shape("qwen2", 28, 1536, 8960, 12, 2, 128, 151936, True, True, False),
 }
 PLANS = ("q4_K", "mixed")
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 def prepared(scratch: Path, size: str, plan_name: str) -> Path:
@@ -43,8 +48,14 @@ def _checkpoint(scratch: Path, size: str) -> Checkpoint:
         partial = scratch / f"{size}-checkpoint.partial"
         shutil.rmtree(partial, ignore_errors=True)
         write_shape(partial, SIZES[size])
+        _add_chat_template(partial / "tokenizer_config.json")
         partial.rename(folder)
     return open_checkpoint(folder)
+
+
+def _add_chat_template(path: Path) -> None:
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, "chat_template": CHATML}), encoding="utf-8")
 
 
 def _plan(name: str, spec: ModelSpec, tables: Tables) -> Plan:

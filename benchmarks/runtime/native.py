@@ -87,8 +87,11 @@ def sides(gguf: Path, threads: int, program: Path) -> Iterator[dict[str, Side]]:
 
 
 def settings_of(threads: int) -> Settings:
-    ggml_type = load_tables().kv_formats[KV].ggml_type
-    return Settings(threads, PREFILL, UBATCH, ggml_type, ggml_type)
+    return Settings(threads, PREFILL, UBATCH, ggml_type_of(KV), ggml_type_of(KV))
+
+
+def ggml_type_of(kv_format: str) -> int:
+    return load_tables().kv_formats[kv_format].ggml_type
 
 
 @contextmanager

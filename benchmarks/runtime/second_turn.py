@@ -1,82 +1,109 @@
-"""A second turn beside its own new tokens: how many are computed, and what the rest of it costs.
+"""What the second turn of a long conversation costs, through the API and its worker process:
 
-python -m benchmarks.runtime.second_turn [--turns N]
+    python -m benchmarks.runtime.second_turn SCRATCH [--rounds N] [--threads N]
 
-First an answer after a long prompt, then a prompt that repeats both and goes on. Alone are the
-same tokens, computed again after the same ones.
+A conversation of 2,000 tokens goes on by one message. The time until its answer begins is compared
+with what the C loop of benchmarks.runtime.native takes to read as many tokens as are new, behind as
+many as there were, in the same round. The context is too small for two conversations, so that each
+round begins anew. The model is made in the folder SCRATCH once.
 """
 
 import argparse
 import statistics
-import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
+from typing import Unpack, cast
 
 from benchmarks.report import write_result
-from benchmarks.runtime.token_cost import write_model
-from edgellm.bundled import bundled_calibration_text
-from edgellm.events import Done
-from edgellm.runtimes.llama_cpp.model import LlamaCppModel
-from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.options import LoadOptions, SamplingOptions
-from edgellm.runtimes.protocol import Request
+from benchmarks.runtime.models import SIZES, prepared
+from benchmarks.runtime.native import KV, UBATCH, ggml_type_of, quartiles
+from benchmarks.runtime.native_loop import NativeLoop, Settings, build
+from edgellm.apps.cli.speed_prompts import PromptWriter
+from edgellm.apps.cli.speed_timing import AnswerTimes, time_answer
+from edgellm.runtimes.asking import AnswerOptions
+from edgellm.runtimes.chat import Chat
+from edgellm.runtimes.launch import Launch
+from edgellm.runtimes.model import Model
+from edgellm.runtimes.options import LoadOptions
+from edgellm.runtimes.stream import Stream
 
-CONTEXT, PROMPT_TOKENS, ANSWER_TOKENS = 2048, 1650, 250
-NEW = " Then the old man said to the girl that she must go to the house at once." * 3
+CONTEXT = 2560
+FIRST, ANSWER, SECOND = 1936, 64, 128  # tokens of the first message, its answer, the next message
+# What the template of benchmarks.runtime.models puts around the second message.
+_TURN = "<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 
-
-def answer(model: LlamaCppModel, prompt: str, tokens: int) -> Done:
-    *_, done = model.generate(Request(prompt, SamplingOptions(seed=1, max_tokens=tokens)))
-    assert isinstance(done, Done)
-    return done
-
-
-def long_prompt(model: LlamaCppModel, turn: int) -> str:
-    text = bundled_calibration_text()[turn * 1000 :]
-    length = PROMPT_TOKENS
-    while len(model.tokenize(text[:length])) < PROMPT_TOKENS:
-        length += 100
-    return text[:length]
+GREEDY: AnswerOptions = {"temperature": 0, "repeat_penalty": 1, "ignore_end": True}
+# Random weights write bytes that are no characters, which no prompt can repeat.
+_WORDS = "root ::= [a-z ]+"
 
 
-def alone_seconds(model: LlamaCppModel, held: int, count: int) -> float:
-    """To compute `count` tokens after `held` ones, as the last answer did."""
-    sequence = model._sequences.current
-    tokens = sequence.tokens[held : held + count]
-    assert len(tokens) == count
-    sequence.cut(held)
-    began = perf_counter()
-    assert sequence.append(tokens)
-    return perf_counter() - began
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The second turn of one round."""
+
+    cached_tokens: int
+    read_tokens: int
+    new_tokens: int  # the second message in its template, and the last token of the answer
+    first_token_s: float  # by the caller's clock
+    prefill_s: float
+    alone_s: float  # the C loop's, for read_tokens behind cached_tokens
 
 
-def second_turn(model: LlamaCppModel, turn: int) -> dict[str, float]:
-    prompt = long_prompt(model, turn)
-    first = answer(model, prompt, ANSWER_TOKENS)
-    second = answer(model, prompt + first.text + NEW, 3)
-    usage = second.usage
-    computed = usage.prompt_tokens - usage.cached_tokens
-    alone = alone_seconds(model, usage.cached_tokens, computed)
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "computed_tokens": computed,
-        "new_tokens": len(model._vocabulary.continuation(NEW) or ()),
-        "first_token_over_alone": second.timings.first_token_s / alone,
-    }
+def second_turn(model: Model, writer: PromptWriter, loop: NativeLoop, number: int) -> Turn:
+    """A conversation of other words in each round."""
+    chat, question = model.chat(), writer.text(SECOND, 2 * number + 1)
+    said(chat, writer.text(FIRST, 2 * number), ANSWER, grammar=_WORDS)
+    times = said(chat, question, 1)
+    usage = times.done.usage
+    read = usage.prompt_tokens - usage.cached_tokens
+    return Turn(
+        cached_tokens=usage.cached_tokens,
+        read_tokens=read,
+        new_tokens=model.count_tokens(_TURN.format(question)) + 1,
+        first_token_s=times.first_token_s,
+        prefill_s=times.prefill_s,
+        alone_s=loop.seconds("prefill", usage.cached_tokens, read),
+    )
+
+
+def said(chat: Chat, text: str, tokens: int, **options: Unpack[AnswerOptions]) -> AnswerTimes:
+    def ask(text: str, tokens: int) -> Stream:
+        chosen = {**GREEDY, **options, "max_tokens": tokens}
+        return chat.send(text, **cast(AnswerOptions, chosen))
+
+    return time_answer(ask, text, tokens)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=9)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        path = write_model(Path(scratch))
-        with LlamaCppRuntime().load(path, LoadOptions(context=CONTEXT, threads=1)) as model:
-            turns = [second_turn(model, turn) for turn in range(options.turns)]
-    figures = {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
-    figures["turns"] = options.turns
+    parser.add_argument("scratch", type=Path, help="folder for the model; 2 GB")
+    parser.add_argument("--size", choices=[*SIZES], default="0.5B")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    gguf, threads = prepared(arguments.scratch, arguments.size, "q4_K"), arguments.threads
+    settings = Settings(threads, CONTEXT, UBATCH, ggml_type_of(KV), ggml_type_of(KV))
+    options = LoadOptions(CONTEXT, KV, KV, ubatch=UBATCH, threads=threads)
+    with (
+        NativeLoop(build(arguments.scratch), gguf, settings) as loop,
+        Model(Launch(gguf, options).open()) as model,
+    ):
+        writer = PromptWriter(model.count_tokens)
+        turns = [second_turn(model, writer, loop, n) for n in range(1 + arguments.rounds)][1:]
+    ratios = [turn.first_token_s / turn.alone_s for turn in turns]
+    figures = {
+        "size": arguments.size,
+        "threads": threads,
+        "only_new_tokens_read": all(turn.read_tokens == turn.new_tokens for turn in turns),
+        "first_token_over_alone": quartiles(ratios),
+        "beside_prefill_s": round(
+            statistics.median(t.first_token_s - t.prefill_s for t in turns), 4
+        ),
+        "rounds": [asdict(turn) for turn in turns],
+    }
     print(figures)
-    write_result("second_turn", figures)
+    print(write_result("second_turn", figures))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def test_help_lists_every_verb(cli: Cli) -> None:
         "convert",
         "run",
         "eval",
+        "bench",
         "demo",
         "doctor",
         "ls",

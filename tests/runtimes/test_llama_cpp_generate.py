@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,17 @@ def test_tokens_named_in_the_file_end_the_answer(
     done = answer(model, "hello")
     assert done.stop_reason == "end"
     assert done.text == text_of(model, tokens[: tokens.index(end)])
+
+
+def test_an_answer_goes_on_past_its_end_where_that_is_asked(
+    tiny: LlamaCppModel, tiny_gguf: Path, load_tiny: LoadTiny
+) -> None:
+    tokens = greedy_by_full_logits(tiny_gguf, tokens_of(tiny, "hello"), 24)
+    exact = LoadOptions(key_format="f32", value_format="f32")
+    model = load_tiny(exact, extra=(("edgellm.eos_token_ids", [tokens[5]]),))
+    done = answer(model, "hello", replace(GREEDY, ignore_end=True))
+    assert done.usage.generated_tokens == 24
+    assert done.text == text_of(model, [token for token in tokens if token != tokens[5]])
 
 
 def test_control_tokens_are_not_shown_but_can_be_asked_for(tiny: LlamaCppModel) -> None:
