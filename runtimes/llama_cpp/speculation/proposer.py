@@ -1,0 +1,30 @@
+"""What every source of guesses offers."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Proposer(Protocol):
+    """Guesses how a text goes on. Between two calls of `begin` a text only grows."""
+
+    @property
+    def evidences(self) -> int:
+        """Classes of how well founded a guess is; each has an acceptance of its own."""
+        ...
+
+    @property
+    def token_seconds(self) -> float:
+        """What guessing one token costs; 0 where that is next to nothing."""
+        ...
+
+    def begin(self, tokens: Sequence[int]) -> None:
+        """A text that shares its beginning, or nothing, with the one before."""
+        ...
+
+    def evidence(self, tokens: Sequence[int]) -> int | None:
+        """The class of what could be proposed after these tokens; None when there is nothing."""
+        ...
+
+    def propose(self, tokens: Sequence[int], count: int) -> list[int]:
+        """At most `count` tokens that may follow. Raises StatusError when an engine fails."""
+        ...
