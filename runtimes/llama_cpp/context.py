@@ -15,16 +15,23 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_ABORTED = 2
+_NO_ROOM, _ABORTED = 1, 2
 _DECODE_STATUS = {
-    1: "the KV cache has no room for the batch",
     -1: "the batch is not valid",
     -2: "not enough memory for the computation",
 }
 
 
+class NoRoomError(StatusError):
+    """The KV cache has no room for a batch; nothing was added."""
+
+
 class Context:
-    """Owns a llama_context and one batch of `ubatch` tokens; positions follow the cache."""
+    """Owns a llama_context and one batch of `ubatch` tokens; positions follow the cache.
+
+    Sequences are numbers and share the cells of the cache. Batches continue sequence 0; the others
+    only keep cells from being used again.
+    """
 
     def __init__(self, handle: llama.llama_context_p, ubatch: int) -> None:
         self._handle: llama.llama_context_p | None = handle
@@ -52,20 +59,41 @@ class Context:
     @property
     def can_shift(self) -> bool:
         """Whether positions can move without the tokens being read again."""
-        memory = llama.llama_get_memory(self.handle)
-        assert memory is not None
-        shiftable: bool = llama.llama_memory_can_shift(memory)
-        return shiftable
+        with self._native:
+            shiftable: bool = llama.llama_memory_can_shift(self._memory)
+            return shiftable
 
     def clear(self) -> None:
         """Forget every token."""
         with self._native:
-            memory = llama.llama_get_memory(self.handle)
-            assert memory is not None
-            llama.llama_memory_clear(memory, False)
+            llama.llama_memory_clear(self._memory, False)
+
+    def cut(self, sequence: int, start: int, end: int = -1) -> bool:
+        """Forget positions from `start` up to `end`; False where the memory cannot, unchanged."""
+        with self._native:
+            done: bool = llama.llama_memory_seq_rm(self._memory, sequence, start, end)
+            return done
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let an empty sequence hold the first positions of another, in the same cells."""
+        with self._native:
+            llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def move(self, sequence: int, start: int, by: int) -> None:
+        """Renumber positions from `start` on; the next batch turns their keys, in place."""
+        with self._native:
+            llama.llama_memory_seq_add(self._memory, sequence, start, -1, by)
+
+    def span(self, sequence: int) -> tuple[int, int]:
+        """The first and the last position held; (-1, -1) when there is none."""
+        with self._native:
+            memory = self._memory
+            first: int = llama.llama_memory_seq_pos_min(memory, sequence)
+            last: int = llama.llama_memory_seq_pos_max(memory, sequence)
+            return first, last
 
     def decode(self, tokens: Sequence[int], wanted: range | None = None) -> bool:
-        """Add at most `ubatch` tokens; False when it was cancelled.
+        """Add at most `ubatch` tokens; False when it was cancelled, and none was added.
 
         wanted: indices of tokens whose logits are wanted; None wants the last one's. Raises
         StatusError.
@@ -92,10 +120,10 @@ class Context:
         with self._native:
             return np.ctypeslib.as_array(llama.llama_get_logits(self.handle), (rows, n_vocab))
 
-    def sample(self, chain: int) -> int:
-        """A token from the logits of the last one added."""
+    def sample(self, chain: int, row: int = -1) -> int:
+        """A token from the logits of one token of the last batch; -1 is its last."""
         with self._native:
-            token: int = llama.llama_sampler_sample(chain, self.handle, -1)
+            token: int = llama.llama_sampler_sample(chain, self.handle, row)
             return token
 
     @contextmanager
@@ -120,12 +148,22 @@ class Context:
             if handle is not None:
                 llama.llama_free(handle)
 
+    @property
+    def _memory(self) -> llama.llama_memory_t:
+        memory = llama.llama_get_memory(self.handle)
+        assert memory is not None
+        return memory
+
     def _decode(self, count: int) -> bool:
         self._batch.n_tokens = count
         with self._native:
             status: int = llama.llama_decode(self.handle, self._batch)
-        if status in (0, _ABORTED):
-            return status == 0
+        if status == 0:
+            return True
+        if status == _ABORTED:
+            return False
+        if status == _NO_ROOM:
+            raise NoRoomError("the KV cache has no room for the batch")
         raise StatusError(_DECODE_STATUS.get(status, f"decoding failed with status {status}"))
 
 

@@ -80,6 +80,9 @@ def make_context(
     params.n_ctx = context_tokens
     params.n_batch = params.n_ubatch = min(ubatch, context_tokens)
     params.n_outputs_max = logits_rows
+    # All sequences share the cells. Batches are of one, so logits for more need no room.
+    params.kv_unified, params.n_seq_max = True, 1
+    params.swa_full = False
     params.n_threads = params.n_threads_batch = threads
     params.type_k, params.type_v = formats.key.ggml_type, formats.value.ggml_type
     params.flash_attn_type = (

@@ -14,8 +14,10 @@ from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.answer import Answer
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
+from edgellm.runtimes.llama_cpp.decoding import PlainDecoder
 from edgellm.runtimes.llama_cpp.library import Library
-from edgellm.runtimes.llama_cpp.sampling import sampler_chain
+from edgellm.runtimes.llama_cpp.sampling import Sampler
+from edgellm.runtimes.llama_cpp.sequences import MemoryKind, Sequences
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.protocol import ModelInfo, Request
 
@@ -30,13 +32,14 @@ class BufferBytes:
 
 
 class LlamaCppModel(Closing):
-    """Owns a model, its context and the chat-template helper; one answer at a time."""
+    """Owns a model and its context; one answer at a time."""
 
     def __init__(
         self,
         library: Library,
         handle: llama.llama_model_p,
         context: Context,
+        kind: MemoryKind,
         vocabulary: Vocabulary,
         info: ModelInfo,
         buffers: BufferBytes,
@@ -44,6 +47,7 @@ class LlamaCppModel(Closing):
         self._library = library
         self._handle: llama.llama_model_p | None = handle
         self._context = context
+        self._sequences = Sequences(context, kind)
         self._vocabulary = vocabulary
         self._info = info
         self._buffers = buffers
@@ -90,17 +94,19 @@ class LlamaCppModel(Closing):
         sampling = request.sampling
         with (
             self._library.failures("generating"),
-            sampler_chain(sampling, self._vocabulary.n_tokens, tokens) as chain,
+            Sampler(sampling, self._vocabulary.n_tokens, tokens) as sampler,
             self._context.heeding(cancel),
         ):
+            sequence = self._sequences.begin(tokens)
             answer = Answer(
-                self._context,
-                self._vocabulary,
-                chain,
+                sequence,
+                PlainDecoder(self._context, sequence, sampler),
+                self._vocabulary.pieces(request.shown),
                 tokens,
+                ubatch=self._context.ubatch,
                 context_tokens=self.info.context,
-                max_tokens=sampling.max_tokens,
-                stop=sampling.stop,
+                sampling=sampling,
+                drop_space=self._vocabulary.begins_text(tokens[-1]),
                 cancel=cancel,
                 started=started,
             )

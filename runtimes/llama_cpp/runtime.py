@@ -29,6 +29,7 @@ from edgellm.runtimes.llama_cpp.preconditions import (
 )
 from edgellm.runtimes.llama_cpp.sampling import recommended_sampling
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
+from edgellm.runtimes.llama_cpp.sequences import MemoryKind
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
 from edgellm.runtimes.protocol import EventSink, ModelInfo, ignore_events
@@ -117,7 +118,7 @@ class LlamaCppRuntime:
             load_s=perf_counter() - started,
         )
         buffers = BufferBytes(llama.llama_model_size(model), kv_cache_bytes, compute_bytes)
-        return LlamaCppModel(library, model, context, vocabulary, info, buffers)
+        return LlamaCppModel(library, model, context, memory_kind(model), vocabulary, info, buffers)
 
     def open_scorer(
         self,
@@ -160,6 +161,12 @@ class LlamaCppRuntime:
             return True
         on_event(EngineFallback(fallback))
         return False
+
+
+def memory_kind(model: llama.llama_model_p) -> MemoryKind:
+    """How far back the memory of a loaded model can go."""
+    recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
+    return MemoryKind(recurrent, llama.llama_model_n_swa(model))
 
 
 def useful_threads(weights_bytes: int) -> int:

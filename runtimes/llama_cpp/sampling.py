@@ -2,11 +2,12 @@
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
+from edgellm.closing import Closing
 from edgellm.errors import FormatError, UsageError
 from edgellm.runtimes.llama_cpp.bindings import llama
+from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.options import MAX_SEED, SamplingOptions
 
 
@@ -38,21 +39,31 @@ def recommended_sampling(path: Path, metadata: Mapping[str, object]) -> Sampling
         raise FormatError(path, f"general.sampling: {error}") from error
 
 
-@contextmanager
-def sampler_chain(options: SamplingOptions, n_vocab: int, prompt: Sequence[int]) -> Iterator[int]:
+class Sampler(Closing):
     """A chain for one answer; the repeat penalty also sees the end of the prompt."""
-    params = llama.llama_sampler_chain_default_params()
-    params.no_perf = True
-    chain = llama.llama_sampler_chain_init(params)
-    try:
+
+    def __init__(self, options: SamplingOptions, n_vocab: int, prompt: Sequence[int]) -> None:
+        params = llama.llama_sampler_chain_default_params()
+        params.no_perf = True
+        self._chain: int | None = llama.llama_sampler_chain_init(params)
         for sampler in _samplers(options, n_vocab):
-            llama.llama_sampler_chain_add(chain, sampler)
+            llama.llama_sampler_chain_add(self._chain, sampler)
         if options.repeat_last_n:
             for token in prompt[-options.repeat_last_n :]:
-                llama.llama_sampler_accept(chain, token)
-        yield chain
-    finally:
-        llama.llama_sampler_free(chain)
+                llama.llama_sampler_accept(self._chain, token)
+
+    def sample(self, context: Context, row: int = -1) -> int:
+        """A token from the logits of one token of the last batch, -1 being its last.
+
+        The token counts as taken: the penalty sees it from now on.
+        """
+        assert self._chain is not None
+        return context.sample(self._chain, row)
+
+    def close(self) -> None:
+        chain, self._chain = self._chain, None
+        if chain is not None:
+            llama.llama_sampler_free(chain)
 
 
 def _samplers(options: SamplingOptions, n_vocab: int) -> Iterator[int]:

@@ -11,7 +11,7 @@ from edgellm.tokenizer.text_rules import SpacePrefix, TextRules
 _EOS_IDS = "edgellm.eos_token_ids"
 _BOS_ID = "tokenizer.ggml.bos_token_id"
 _SENTENCEPIECE = 1  # LLAMA_VOCAB_TYPE_SPM
-_BYTE = 32  # LLAMA_TOKEN_ATTR_BYTE
+_CONTROL, _USER_DEFINED, _BYTE = 8, 16, 32  # LLAMA_TOKEN_ATTR_*
 _MAX_TEXT_BYTES = 1 << 30
 
 
@@ -39,6 +39,7 @@ class Vocabulary:
             and file.metadata.get("tokenizer.ggml.add_space_prefix", True) is True
         )
         self._buffer = ctypes.create_string_buffer(256)
+        self._pieces: dict[tuple[str, ...], Pieces] = {}
         self._check_bytes(file.path)
 
     def text(self, token: int | None) -> str:
@@ -85,6 +86,13 @@ class Vocabulary:
             length = self._piece(token, special)
         return self._buffer.raw[:length]
 
+    def pieces(self, shown: tuple[str, ...] = ()) -> "Pieces":
+        """What the tokens of an answer show; `shown` names control tokens that are text in it."""
+        if shown not in self._pieces:
+            ids = {ids[0] for text in shown if len(ids := self.tokenize(text, parse_special=True))}
+            self._pieces[shown] = Pieces(self, frozenset(ids))
+        return self._pieces[shown]
+
     def begins_text(self, last_prompt_token: int) -> bool:
         """Whether an answer's leading space is sentencepiece's own and not to be shown."""
         return self._drops_first_space and llama.llama_vocab_is_control(
@@ -122,6 +130,21 @@ class Vocabulary:
         raise UnsupportedError(
             f"{path}: a sentencepiece vocabulary with {found} byte tokens", ["all 256 of them"]
         )
+
+
+class Pieces(dict[int, bytes | None]):
+    """The bytes of a token as they are shown, None for one that ends an answer; each asked once."""
+
+    def __init__(self, vocabulary: Vocabulary, shown: frozenset[int]) -> None:
+        super().__init__()
+        self._vocabulary = vocabulary
+        self._shown = shown
+
+    def __missing__(self, token: int) -> bytes | None:
+        ends = self._vocabulary.is_end(token)
+        piece = None if ends else self._vocabulary.piece(token, special=token in self._shown)
+        self[token] = piece
+        return piece
 
 
 def _end_ids(file: GGUFFile) -> frozenset[int]:

@@ -62,7 +62,7 @@ def test_room_is_made_for_one_row_of_logits_only(load_tiny: LoadTiny) -> None:
 def test_a_context_beyond_the_trained_one_is_cut_and_said(tiny_gguf: Path) -> None:
     events: list[Event] = []
     with RUNTIME.load(tiny_gguf, LoadOptions(context=9999), events.append) as model:
-        assert model.context == 512
+        assert model.info.context == 512
     (fallback,) = [event for event in events if isinstance(event, EngineFallback)]
     assert re.search("512 tokens, not 9999", fallback.reason)
 
@@ -140,7 +140,7 @@ def test_recommended_sampling_is_the_default(load_tiny: LoadTiny) -> None:
         (keys.SAMPLING_PENALTY_REPEAT, 1.25),
         (keys.SAMPLING_PENALTY_LAST_N, 32),
     )
-    assert load_tiny(extra=extra).default_sampling == SamplingOptions(
+    assert load_tiny(extra=extra).info.default_sampling == SamplingOptions(
         temperature=0.7, top_k=20, top_p=0.9, min_p=0.0, repeat_penalty=1.25, repeat_last_n=32
     )
 
