@@ -6,7 +6,9 @@ repeats its prompt is mostly copied.
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.sequences import shared
 
 _LEAST = 2  # tokens that must agree
@@ -27,6 +29,14 @@ class NgramProposer:
         self._latest: dict[int, int] = {}  # by pair: the place of its second token
         self._earlier: list[int] = []  # by place: where the same pair stood before, or -1
         self._match = 0  # the place that the end of the text resembles most
+
+    def heeding(self, cancel: CancelToken) -> AbstractContextManager[None]:
+        """See Proposer.heeding: there is nothing to stop."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """See Proposer.close."""
+        self.begin(())
 
     def begin(self, tokens: Sequence[int]) -> None:
         """See Proposer.begin; costs what the texts do not share."""

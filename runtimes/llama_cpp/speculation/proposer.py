@@ -1,7 +1,10 @@
 """What every source of guesses offers."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
+
+from edgellm.runtimes.cancel import CancelToken
 
 
 class Proposer(Protocol):
@@ -16,6 +19,12 @@ class Proposer(Protocol):
     def token_seconds(self) -> float:
         """What guessing one token costs; 0 where that is next to nothing."""
         ...
+
+    def heeding(self, cancel: CancelToken) -> AbstractContextManager[None]:
+        """Let `cancel` stop the guessing."""
+        ...
+
+    def close(self) -> None: ...
 
     def begin(self, tokens: Sequence[int]) -> None:
         """A text that shares its beginning, or nothing, with the one before."""
