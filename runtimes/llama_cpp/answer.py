@@ -1,14 +1,26 @@
 """One answer: prefill in ubatches, then token by token until something ends it."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from time import perf_counter
 
-from edgellm.events import ContextFull, Done, Event, PrefillProgress, TextDelta, Timings, Usage
+from edgellm.events import (
+    ContextFull,
+    ContextTrimmed,
+    Done,
+    Event,
+    PrefillProgress,
+    TextDelta,
+    Timings,
+    Usage,
+)
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.decoding import Decoder
-from edgellm.runtimes.llama_cpp.sequences import CachedSequence
+from edgellm.runtimes.llama_cpp.sequences import Sequences
+from edgellm.runtimes.llama_cpp.transcript import Part, all_tokens, generated_part
 from edgellm.runtimes.options import SamplingOptions
 from edgellm.runtimes.text_stream import TextStream
+
+Parts = tuple[Part, ...]
 
 
 class Answer:
@@ -16,48 +28,51 @@ class Answer:
 
     def __init__(
         self,
-        sequence: CachedSequence,
+        sequences: Sequences,
         decoder: Decoder,
         pieces: Mapping[int, bytes | None],
-        prompt: list[int],
+        prompt: Parts,
         *,
-        ubatch: int,
+        shorter: Callable[[int], Parts | None],
         context_tokens: int,
         sampling: SamplingOptions,
         drop_space: bool,
         cancel: CancelToken,
         started: float,
     ) -> None:
-        """pieces: the bytes of each token as they are shown; None for those that end an answer.
+        """prompt: what the current sequence has begun with.
 
+        pieces: the bytes of each token as they are shown; None for those that end an answer.
+        shorter: a prompt of so many tokens at most that lacks the oldest turns; None for none.
         drop_space: whether a space in front of the answer is the vocabulary's own.
         """
-        self._sequence = sequence
+        self._sequences = sequences
+        self._sequence = sequences.current
         self._decoder = decoder
         self._pieces = pieces
-        self._prompt = prompt
-        self._ubatch = ubatch
+        self._prompt = all_tokens(prompt)
+        self._shorter = shorter
         self._context_tokens = context_tokens
         self._max_tokens = sampling.max_tokens
-        self._drop_space = drop_space
+        self._drops_space = self._drop_space = drop_space
         self._cancel = cancel
         self._started = started
         self._text = TextStream(sampling.stop)
         self._shown: list[str] = []
-        self._cached = len(sequence.tokens)
+        self._prompt_tokens = len(self._prompt)
+        self._cached = len(self._sequence.tokens)
         self._generated: list[int] = []
         self._prefill_s = self._decode_s = self._first_token_s = 0.0
+        self._sequence.parts = prompt
 
     def events(self, load_s: float) -> Generator[Event, None, None]:
         """Prefill progress, text, ContextFull where that is the end, and Done."""
-        reason = yield from self._prefill()
-        while not reason:
-            began = perf_counter()
-            delta, reason = self._step()
-            self._decode_s += perf_counter() - began
-            if delta:
-                self._shown.append(delta)
-                yield TextDelta(delta)
+        try:
+            reason = yield from self._read(self._prompt)
+            while not reason:
+                reason = yield from self._go_on()
+        finally:
+            self._remember()
         if held := "" if self._text.stopped else self._text.flush():
             self._shown.append(held)
             yield TextDelta(held)
@@ -65,25 +80,59 @@ class Answer:
             yield ContextFull(used=len(self._sequence.tokens), limit=self._context_tokens)
         yield self._done(reason, load_s)
 
-    def _prefill(self) -> Generator[Event, None, str]:
-        """Returns why it ended early, or an empty text."""
-        held, total = self._sequence.tokens, len(self._prompt)
-        yield PrefillProgress(self._cached, len(held), total)
-        while len(held) < total:
+    def _read(self, tokens: list[int]) -> Generator[Event, None, str]:
+        """Compute what the sequence lacks of them.
+
+        Returns why that ended early, or an empty text.
+        """
+        cached, total = len(self._sequence.tokens), len(tokens)
+        yield PrefillProgress(cached, cached, total)
+        while (done := len(self._sequence.tokens)) < total:
             began = perf_counter()
-            tokens = self._prompt[len(held) : len(held) + self._ubatch]
-            if self._cancel.cancelled or not self._sequence.append(tokens):
+            batch = tokens[done : done + self._sequence.ubatch]
+            if self._cancel.cancelled or not self._sequence.append(batch):
                 return "cancelled"
             self._prefill_s += perf_counter() - began
-            yield PrefillProgress(self._cached, len(held), total)
+            yield PrefillProgress(cached, done + len(batch), total)
         return ""
+
+    def _go_on(self) -> Generator[Event, None, str]:
+        """One more batch, once there is room for it.
+
+        Returns why the answer ends with it, or an empty text.
+        """
+        if self._generated and len(self._sequence.tokens) == self._context_tokens:
+            return (yield from self._make_room())
+        began = perf_counter()
+        delta, reason = self._step()
+        self._decode_s += perf_counter() - began
+        if delta:
+            self._shown.append(delta)
+            yield TextDelta(delta)
+        return reason
+
+    def _make_room(self) -> Generator[Event, None, str]:
+        """Let the oldest turns go and keep what was generated, of which the cache lacks one token.
+
+        Returns why the answer ends here, or an empty text.
+        """
+        parts = self._shorter(self._context_tokens - len(self._generated))
+        if parts is None:
+            return "context_full"
+        prompt = all_tokens(parts)
+        tokens = prompt + self._generated[:-1]
+        self._sequences.begin(tokens, fresh=0, may_shift=True)
+        dropped = len(self._prompt) - len(prompt)
+        self._prompt, self._sequence.parts = prompt, parts
+        yield ContextTrimmed(0, dropped, used=len(tokens), limit=self._context_tokens)
+        if len(self._sequence.tokens) == len(tokens):
+            return ""
+        return (yield from self._read(tokens))
 
     def _step(self) -> tuple[str, str]:
         """(new text, why it ended or an empty text) of the next tokens."""
         if self._cancel.cancelled:
             return "", "cancelled"
-        if self._generated and len(self._sequence.tokens) == self._context_tokens:
-            return "", "context_full"
         tokens = self._decoder.next()
         if not tokens:
             return "", "cancelled"
@@ -94,7 +143,6 @@ class Answer:
             text, reason = self._take(token)
             delta += text
             if reason:
-                self._forget_the_rest()
                 break
         return delta, reason
 
@@ -112,15 +160,18 @@ class Answer:
             return delta, "stop"
         return delta, "length" if len(self._generated) == self._max_tokens else ""
 
-    def _forget_the_rest(self) -> None:
-        """The decoder may have gone beyond the answer's end."""
+    def _remember(self) -> None:
+        """Leave the sequence as the answer was: a decoder may have gone beyond its end."""
         length = len(self._prompt) + len(self._generated)
         if len(self._sequence.tokens) > length:
             self._sequence.cut(length)
+        if self._generated:
+            answer = generated_part(self._generated, self._pieces, drop_space=self._drops_space)
+            self._sequence.parts += (answer,)
 
     def _done(self, reason: str, load_s: float) -> Done:
         return Done(
-            usage=Usage(len(self._prompt), len(self._generated), self._cached),
+            usage=Usage(self._prompt_tokens, len(self._generated), self._cached),
             timings=Timings(load_s, self._prefill_s, self._decode_s, self._first_token_s),
             stop_reason=reason,
             text="".join(self._shown),

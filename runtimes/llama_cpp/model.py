@@ -1,7 +1,7 @@
 """A model that llama.cpp has loaded: prompts in, events out."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -9,17 +9,24 @@ import psutil
 
 from edgellm.closing import Closing
 from edgellm.errors import InputError, UsageError
-from edgellm.events import Event, MemoryUse
+from edgellm.events import ContextFull, ContextTrimmed, EngineFallback, Event, MemoryUse
 from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.llama_cpp.answer import Answer
+from edgellm.runtimes.llama_cpp.answer import Answer, Parts
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.decoding import PlainDecoder
 from edgellm.runtimes.llama_cpp.library import Library
+from edgellm.runtimes.llama_cpp.prompts import read_prompt
 from edgellm.runtimes.llama_cpp.sampling import Sampler
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind, Sequences
+from edgellm.runtimes.llama_cpp.transcript import all_tokens
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
-from edgellm.runtimes.protocol import ModelInfo, Request
+from edgellm.runtimes.protocol import ModelInfo, Request, nothing_to_drop
+
+_READS_AGAIN = (
+    "this model's layers keep a state or a window, which cannot go back: it goes on from the last "
+    "text only, and reads any other prompt again from its first token"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class LlamaCppModel(Closing):
         self._vocabulary = vocabulary
         self._info = info
         self._buffers = buffers
+        self._told = False
         self._answering = threading.Lock()
 
     @property
@@ -90,35 +98,73 @@ class LlamaCppModel(Closing):
 
     def _answer(self, request: Request, cancel: CancelToken) -> Generator[Event, None, None]:
         started = perf_counter()
-        tokens = self._prompt_tokens(request.prompt)
-        sampling = request.sampling
+        parts = yield from self._fitting_prompt(request)
+        tokens, vocabulary = all_tokens(parts), self._vocabulary
         with (
             self._library.failures("generating"),
-            Sampler(sampling, self._vocabulary.n_tokens, tokens) as sampler,
+            Sampler(request.sampling, vocabulary.n_tokens, tokens) as sampler,
             self._context.heeding(cancel),
         ):
-            sequence = self._sequences.begin(tokens)
+            sequence = self._sequences.begin(tokens, may_shift=_may_lose(request))
+            yield from self._told_once()
             answer = Answer(
-                sequence,
+                self._sequences,
                 PlainDecoder(self._context, sequence, sampler),
-                self._vocabulary.pieces(request.shown),
-                tokens,
-                ubatch=self._context.ubatch,
+                vocabulary.pieces(request.shown),
+                parts,
+                shorter=lambda most: self._shorter_prompt(request, most),
                 context_tokens=self.info.context,
-                sampling=sampling,
-                drop_space=self._vocabulary.begins_text(tokens[-1]),
+                sampling=request.sampling,
+                drop_space=vocabulary.begins_text(tokens[-1]),
                 cancel=cancel,
                 started=started,
             )
             yield from answer.events(self.info.load_s)
 
-    def _prompt_tokens(self, text: str) -> list[int]:
-        tokens = self.tokenize(text)
-        if not tokens:
+    def _fitting_prompt(self, request: Request) -> Generator[Event, None, Parts]:
+        """The prompt, without its oldest turns where it would not fit. Raises InputError."""
+        limit = self.info.context
+        self._context.check_open()
+        parts = self._read(request.prompt, turns_missing=_may_lose(request))
+        needed = len(all_tokens(parts))
+        if not needed:
             raise InputError("the prompt is empty; there is nothing to continue")
-        if len(tokens) > self.info.context:
+        if needed <= limit:
+            return parts
+        shorter = self._shorter_prompt(request, limit)
+        if shorter is None:
+            yield ContextFull(used=needed, limit=limit)
             raise InputError(
-                f"the prompt has {len(tokens)} tokens, the context holds {self.info.context}; "
+                f"the prompt has {needed} tokens, the context holds {limit}; "
                 f"shorten it or load with a larger context"
             )
-        return tokens
+        used = len(all_tokens(shorter))
+        yield ContextTrimmed(0, needed - used, used=used, limit=limit)
+        return shorter
+
+    def _shorter_prompt(self, request: Request, most: int) -> Parts | None:
+        """The prompt without as many of its oldest turns as leave `most` tokens.
+
+        None when there is no such prompt, or what is left does not get shorter.
+        """
+        last = None
+        while (text := request.shorter()) not in (None, last):
+            parts = self._read(text, turns_missing=True)
+            if len(all_tokens(parts)) <= most:
+                return parts
+            last = text
+        return None
+
+    def _read(self, text: str, *, turns_missing: bool) -> Parts:
+        known = self._sequences.parts()
+        return read_prompt(text, self._vocabulary, known, turns_missing=turns_missing)
+
+    def _told_once(self) -> Iterator[Event]:
+        """Says once that this model had to read again what it had read."""
+        if self._sequences.lost and not self._told:
+            self._told = True
+            yield EngineFallback(_READS_AGAIN)
+
+
+def _may_lose(request: Request) -> bool:
+    return request.shorter is not nothing_to_drop

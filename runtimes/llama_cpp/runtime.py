@@ -108,17 +108,18 @@ class LlamaCppRuntime:
             )
             undo.pop_all()
         kv_cache_bytes, compute_bytes = logged_bytes(library.lines_since(mark))
+        kind = memory_kind(model)
         info = ModelInfo(
             context=settings.context_tokens,
             chat_template=settings.chat_template,
             bos=vocabulary.text(vocabulary.bos),
             eos=vocabulary.text(vocabulary.eos),
             default_sampling=settings.sampling,
-            can_shift=context.can_shift,
+            can_shift=kind.branches and context.can_shift,
             load_s=perf_counter() - started,
         )
         buffers = BufferBytes(llama.llama_model_size(model), kv_cache_bytes, compute_bytes)
-        return LlamaCppModel(library, model, context, memory_kind(model), vocabulary, info, buffers)
+        return LlamaCppModel(library, model, context, kind, vocabulary, info, buffers)
 
     def open_scorer(
         self,

@@ -5,14 +5,16 @@ longest beginning; where it branches off, both branches stay and share the cells
 What was used least recently makes room.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 from edgellm.runtimes.llama_cpp.context import Context, NoRoomError
 from edgellm.runtimes.llama_cpp.library import StatusError
+from edgellm.runtimes.llama_cpp.shifting import Gap, find_gap, shared
 from edgellm.runtimes.llama_cpp.transcript import Part
 
+_FEW = 16  # tokens that are read again sooner than kept, or than worth a word
 PARKED = 7  # sequences kept beside the one that goes on; each costs nothing but its cells
 
 
@@ -59,6 +61,8 @@ class CachedSequence:
         self.tokens: list[int] = []
         self.parts: tuple[Part, ...] = ()  # the text of the tokens, as far as it is known
         self.used = 0  # which answer it was used for last
+        self.ubatch = context.ubatch
+        self._moved = False  # since the last batch
 
     def append(self, tokens: Sequence[int], wanted: range | None = None) -> bool:
         """Compute at most a ubatch more; False when it was cancelled.
@@ -90,6 +94,17 @@ class CachedSequence:
         self.tokens = []
         self._context.cut(0, -1)
 
+    def leave_out(self, gap: Gap) -> None:
+        """Take a stretch out; what follows moves up, and its keys are turned with the next batch.
+
+        No other sequence may share the cells of what follows: they would move too.
+        """
+        end = gap.start + gap.length
+        self._context.cut(0, gap.start, end)
+        self._context.move(0, end, -gap.length)
+        del self.tokens[gap.start : end]
+        self._moved = True
+
     def _add(self, decode: Callable[[], bool]) -> bool:
         while True:
             try:
@@ -102,7 +117,9 @@ class CachedSequence:
                 raise
             else:
                 if not added:
-                    self.cut(len(self.tokens))
+                    # A cancelled batch may have turned the keys of some layers only.
+                    self.cut(0 if self._moved else len(self.tokens))
+                self._moved = False
                 return added
 
 
@@ -114,25 +131,38 @@ class Sequences:
         self._kind = kind
         self._answers = count(1)
         self._parked: list[Parked] = []
+        self.can_shift = kind.branches and context.can_shift
+        self.lost = False  # whether a beginning that was held had to be read again
         self.current = CachedSequence(context, kind, self._drop_oldest)
 
-    def begin(self, tokens: Sequence[int]) -> CachedSequence:
-        """The current sequence, holding as much of this prompt as any did, but not its last token.
+    def begin(
+        self, tokens: list[int], *, fresh: int = 1, may_shift: bool = False
+    ) -> CachedSequence:
+        """The current sequence, holding as much of these tokens as any sequence did.
 
-        Sequences that it leaves are parked.
+        Sequences that it leaves are parked. fresh: tokens at the end that it must not hold, so
+        that they are computed. may_shift: whether turns that left may leave the cache likewise.
         """
         current = self.current
-        length = min(shared(current.tokens, tokens), len(tokens) - 1)
+        if may_shift:
+            self._shift(tokens)
+        length = min(shared(current.tokens, tokens), len(tokens) - fresh)
         parked = max(self._parked, key=lambda held: shared(held.tokens, tokens), default=None)
         if parked is not None and shared(parked.tokens, tokens) > length:
-            length = min(shared(parked.tokens, tokens), len(tokens) - 1)
+            length = min(shared(parked.tokens, tokens), len(tokens) - fresh)
             self.park(keep=parked)
             self._resume(parked, length)
-        elif length < len(current.tokens):
-            self.park(keep=None)
-        current.cut(length)
+        elif length + _FEW <= len(current.tokens):
+            self.park()
+        self.lost |= not current.cut(length) and length >= _FEW
         current.used = next(self._answers)
         return current
+
+    def parts(self) -> Iterator[tuple[Part, ...]]:
+        """What is known of the text of each sequence."""
+        yield self.current.parts
+        for parked in self._parked:
+            yield parked.parts
 
     def park(self, keep: Parked | None = None) -> None:
         """Set the current sequence aside where models can branch; it still holds its tokens.
@@ -148,6 +178,25 @@ class Sequences:
         current = self.current
         self._context.copy(0, number, len(current.tokens))
         self._parked.append(Parked(number, current.tokens.copy(), current.parts, current.used))
+
+    def _shift(self, tokens: list[int]) -> None:
+        """Where these tokens leave out turns that are held, let the cache leave them out."""
+        if not self.can_shift:
+            return
+        held: list[CachedSequence | Parked] = [self.current, *self._parked]
+        most = max(shared(one.tokens, tokens) for one in held)
+        gaps = [(gap, one) for one in held if (gap := find_gap(one.tokens, tokens)) is not None]
+        gap, one = max(gaps, key=lambda found: found[0].held, default=(None, None))
+        if gap is None or one is None or gap.held <= most:
+            return
+        if isinstance(one, Parked):
+            self.park(keep=one)
+            self._resume(one, len(one.tokens))
+        end = gap.start + gap.length
+        for parked in self._parked.copy():
+            if shared(parked.tokens, self.current.tokens) > end:
+                self._drop(parked)
+        self.current.leave_out(gap)
 
     def _resume(self, parked: Parked, length: int) -> None:
         """Let the current sequence be the beginning of a parked one, or all of it."""
@@ -167,15 +216,3 @@ class Sequences:
             return False
         self._drop(min(self._parked, key=lambda parked: parked.used))
         return True
-
-
-def shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """Length of the common beginning; compares slices, which costs no Python for each token."""
-    least, most = 0, min(len(first), len(second))
-    while least < most:
-        middle = (least + most + 1) // 2
-        if first[least:middle] == second[least:middle]:
-            least = middle
-        else:
-            most = middle - 1
-    return least

@@ -1,6 +1,15 @@
-"""What text the tokens of a sequence stand for, so that generated tokens are found again."""
+"""What text the tokens of a sequence stand for.
 
+A model rarely generates the tokens that its tokenizer would make of the same text. When a prompt
+repeats what was generated, these ids are taken again, so that their KV state can be too.
+"""
+
+from bisect import bisect_right
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from edgellm.runtimes.llama_cpp.shifting import shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,3 +19,93 @@ class Part:
     text: bytes
     tokens: tuple[int, ...]
     ends: tuple[int, ...] = ()  # bytes up to the end of each token; of generated parts only
+
+    def repeated_in(self, text: bytes) -> "Part":
+        """The generated tokens with which `text` begins.
+
+        Where it goes on otherwise, in the middle of a word, the word is left out.
+        """
+        same = shared(self.text, text)
+        count = bisect_right(self.ends, same)
+        while count and not _begins_word(text, self.ends[count - 1]):
+            count -= 1
+        if count == len(self.tokens):
+            return self
+        length = self.ends[count - 1] if count else 0
+        return Part(self.text[:length], self.tokens[:count], self.ends[:count])
+
+
+def all_tokens(parts: Iterable[Part]) -> list[int]:
+    return [token for part in parts for token in part.tokens]
+
+
+def all_bytes(parts: Iterable[Part]) -> int:
+    return sum(len(part.text) for part in parts)
+
+
+def generated_part(
+    tokens: Sequence[int], pieces: Mapping[int, bytes | None], *, drop_space: bool
+) -> Part:
+    """The answer as a prompt would repeat it, up to the first token that shows nothing.
+
+    Bytes that are no text are U+FFFD, as they were shown.
+    """
+    decoder = getincrementaldecoder("utf-8")("replace")
+    shown: list[bytes] = []
+    ends: list[int] = []
+    length = waiting = 0
+    for token in tokens:
+        piece = pieces[token] or b""
+        if drop_space:
+            piece, drop_space = piece.removeprefix(b" "), False
+        if not piece:
+            break
+        shown.append(decoder.decode(piece).encode())
+        length += len(shown[-1])
+        waiting += 1
+        if not decoder.getstate()[0]:
+            ends += [length] * waiting  # no token ends within a character
+            waiting = 0
+    text = b"".join(shown)[: ends[-1] if ends else 0]
+    return Part(text, tuple(tokens[: len(ends)]), tuple(ends))
+
+
+def beginning(parts: Sequence[Part], text: bytes) -> tuple[Part, ...]:
+    """The parts with which `text` begins; the last of them is a generated one."""
+    same: list[Part] = []
+    at = 0
+    for part in parts:
+        if part.ends:
+            repeated = part.repeated_in(text[at:])
+        elif text.startswith(part.text, at):
+            repeated = part
+        else:
+            break
+        same.append(repeated)
+        at += len(repeated.text)
+        if repeated is not part:
+            break
+    while same and not same[-1].ends:
+        same.pop()
+    return tuple(same)
+
+
+def _begins_word(text: bytes, at: int) -> bool:
+    """Whether text may be parted here: at its end, at a space, before what may be a special token.
+
+    A tokenizer that knows better is asked afterwards.
+    """
+    return at == len(text) or text[at] in b" \t\n\r<["
+
+
+def after_a_gap(
+    parts: Sequence[Part], text: bytes, tokenize: Callable[[bytes], Sequence[int]]
+) -> tuple[Part, ...]:
+    """The parts with which `text` goes on where oldest turns are missing, new beginning first."""
+    for index, part in enumerate(parts):
+        if not part.ends or not index or (at := text.find(part.text)) < 0:
+            continue
+        head = Part(text[:at], tuple(tokenize(text[:at])))
+        if head.tokens[-1:] == parts[index - 1].tokens[-1:]:
+            return (head, *beginning(parts[index:], text[at:]))
+    return ()

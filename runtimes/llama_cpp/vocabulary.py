@@ -10,7 +10,7 @@ from edgellm.tokenizer.text_rules import SpacePrefix, TextRules
 
 _EOS_IDS = "edgellm.eos_token_ids"
 _BOS_ID = "tokenizer.ggml.bos_token_id"
-_SENTENCEPIECE = 1  # LLAMA_VOCAB_TYPE_SPM
+_SENTENCEPIECE, _BYTE_PAIRS = 1, 2  # LLAMA_VOCAB_TYPE_*
 _CONTROL, _USER_DEFINED, _BYTE = 8, 16, 32  # LLAMA_TOKEN_ATTR_*
 _MAX_TEXT_BYTES = 1 << 30
 
@@ -51,12 +51,7 @@ class Vocabulary:
 
     def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         """Token ids without a BOS. parse_special: whether "<|end|>" in the text means the token."""
-        try:
-            raw = text.encode()
-        except UnicodeEncodeError:
-            raise InputError("the prompt is not valid Unicode: it has half a surrogate") from None
-        if len(raw) > _MAX_TEXT_BYTES:
-            raise InputError(f"the prompt has {len(raw)} bytes; at most {_MAX_TEXT_BYTES}")
+        raw = encoded(text)
         if self._rules is None:
             return self._tokenize(raw, parse_special)
         return self._rules.token_ids(
@@ -74,6 +69,27 @@ class Vocabulary:
         if self.begin is not None and tokens[:1] != [self.begin]:
             return [self.begin, *tokens]
         return tokens
+
+    def continuation(self, text: str) -> list[int] | None:
+        """Token ids of text that goes on from other text.
+
+        None where the tokens would be others, or say other text, than without the cut.
+        """
+        tokens = self.tokenize(text, parse_special=True)
+        if not tokens or self._is_special(tokens[0]):
+            return tokens
+        kind = llama.llama_vocab_type(self._vocab)
+        if self._rules is not None or not text[0].isspace():
+            return None
+        if kind == _BYTE_PAIRS:
+            return tokens
+        if kind != _SENTENCEPIECE or text[0] != " ":
+            return None
+        if not self._drops_first_space:
+            return tokens
+        # llama.cpp puts a space before the text; it takes the place of this one.
+        tokens = self.tokenize(text[1:], parse_special=True)
+        return None if not tokens or self._is_special(tokens[0]) else tokens
 
     def is_end(self, token: int) -> bool:
         return token in self._end_ids or llama.llama_vocab_is_eog(self._vocab, token)
@@ -98,6 +114,10 @@ class Vocabulary:
         return self._drops_first_space and llama.llama_vocab_is_control(
             self._vocab, last_prompt_token
         )
+
+    def _is_special(self, token: int) -> bool:
+        """Whether the token stands for itself in text, which it cuts in two."""
+        return bool(llama.llama_vocab_get_attr(self._vocab, token) & (_CONTROL | _USER_DEFINED))
 
     def _piece(self, token: int, special: bool) -> int:
         length: int = llama.llama_token_to_piece(
@@ -130,6 +150,17 @@ class Vocabulary:
         raise UnsupportedError(
             f"{path}: a sentencepiece vocabulary with {found} byte tokens", ["all 256 of them"]
         )
+
+
+def encoded(text: str) -> bytes:
+    """The bytes of a prompt. Raises InputError for text that is none, or too long."""
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raise InputError("the prompt is not valid Unicode: it has half a surrogate") from None
+    if len(raw) > _MAX_TEXT_BYTES:
+        raise InputError(f"the prompt has {len(raw)} bytes; at most {_MAX_TEXT_BYTES}")
+    return raw
 
 
 class Pieces(dict[int, bytes | None]):

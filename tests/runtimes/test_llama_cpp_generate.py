@@ -1,12 +1,9 @@
 """Answers of a tiny random model: what is decoded, shown, counted, and how answers end."""
 
-import ctypes
 import threading
 from collections import Counter
 from pathlib import Path
 
-import llama_cpp.llama_cpp as llama
-import numpy as np
 import pytest
 
 from edgellm.errors import InputError, RuntimeFailure, UsageError
@@ -19,6 +16,7 @@ from edgellm.runtimes.protocol import Request
 from edgellm.runtimes.text_stream import TextStream
 from edgellm.tokenizer.text_rules import METADATA_KEY, TextRules
 from tests.runtimes.conftest import LoadTiny
+from tests.support.greedy import greedy_by_full_logits
 
 GREEDY = SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=24)
 
@@ -30,31 +28,11 @@ def answer(model: LlamaCppModel, prompt: str, sampling: SamplingOptions = GREEDY
 
 
 def tokens_of(model: LlamaCppModel, prompt: str) -> list[int]:
-    return model._prompt_tokens(prompt)
+    return model.tokenize(prompt)
 
 
 def text_of(model: LlamaCppModel, tokens: list[int]) -> str:
     return TextStream(()).feed(b"".join(model._vocabulary.piece(token) for token in tokens))
-
-
-def greedy_by_full_logits(path: Path, prompt: list[int], count: int) -> list[int]:
-    """An independent loop: a new context for each token, argmax over all logits in numpy."""
-    load_library()
-    model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
-    n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
-    tokens = list(prompt)
-    for _ in range(count):
-        params = llama.llama_context_default_params()
-        params.n_ctx, params.type_k, params.type_v = 512, 0, 0
-        params.n_threads = params.n_threads_batch = 1
-        context = llama.llama_init_from_model(model, params)
-        ids = (llama.llama_token * len(tokens))(*tokens)
-        assert llama.llama_decode(context, llama.llama_batch_get_one(ids, len(tokens))) == 0
-        logits = ctypes.cast(llama.llama_get_logits(context), ctypes.POINTER(ctypes.c_float))
-        tokens.append(int(np.argmax(np.ctypeslib.as_array(logits, (n_vocab,)))))
-        llama.llama_free(context)
-    llama.llama_model_free(model)
-    return tokens[len(prompt) :]
 
 
 def test_greedy_text_is_that_of_an_independent_loop_over_full_logits(
