@@ -14,6 +14,7 @@ from edgellm.closing import Closing
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
+from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
 from edgellm.runtimes.llama_cpp.sampling import Sampler
 from edgellm.runtimes.llama_cpp.sequences import shared
 from edgellm.runtimes.options import SamplingOptions
@@ -30,10 +31,16 @@ class DraftModel(Closing):
     evidences = 1
 
     def __init__(
-        self, handle: llama.llama_model_p, context: Context, n_vocab: int, context_tokens: int
+        self,
+        handle: llama.llama_model_p,
+        context: Context,
+        buffers: BufferBytes,
+        n_vocab: int,
+        context_tokens: int,
     ) -> None:
         self._handle: llama.llama_model_p | None = handle
         self._context = context
+        self.buffers = buffers
         self._context_tokens = context_tokens
         self._sampler = Sampler(_LIKELIEST, n_vocab, ())
         self._held: list[int] = []  # tokens in the cache
@@ -94,9 +101,9 @@ class DraftModel(Closing):
         while agreed < most and held[agreed] == tokens[agreed]:
             agreed += 1
         agreed = min(agreed, most)
-        if agreed < len(held):
-            self._context.cut(0, agreed)
-            del held[agreed:]
+        # A batch that was cancelled may have left cells behind.
+        self._context.cut(0, agreed)
+        del held[agreed:]
         self._agreed = agreed
         return len(tokens) - agreed
 

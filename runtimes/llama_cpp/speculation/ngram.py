@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from edgellm.runtimes.cancel import CancelToken
+from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
 from edgellm.runtimes.llama_cpp.sequences import shared
 
 _LEAST = 2  # tokens that must agree
@@ -23,6 +24,7 @@ class NgramProposer:
 
     evidences = len(_CLASSES) + 1
     token_seconds = 0.0
+    buffers = BufferBytes()
 
     def __init__(self) -> None:
         self._tokens: list[int] = []

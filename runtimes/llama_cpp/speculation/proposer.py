@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from edgellm.runtimes.cancel import CancelToken
+from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
 
 
 class Proposer(Protocol):
@@ -18,6 +19,11 @@ class Proposer(Protocol):
     @property
     def token_seconds(self) -> float:
         """What guessing one token costs; 0 where that is next to nothing."""
+        ...
+
+    @property
+    def buffers(self) -> BufferBytes:
+        """Memory that guessing takes in the engine."""
         ...
 
     def heeding(self, cancel: CancelToken) -> AbstractContextManager[None]:
