@@ -165,8 +165,8 @@ class Answer:
         length = len(self._prompt) + len(self._generated)
         if len(self._sequence.tokens) > length:
             self._sequence.cut(length)
-        if self._generated:
-            answer = generated_part(self._generated, self._pieces, drop_space=self._drops_space)
+        answer = generated_part(self._generated, self._pieces, drop_space=self._drops_space)
+        if answer.tokens:
             self._sequence.parts += (answer,)
 
     def _done(self, reason: str, load_s: float) -> Done:

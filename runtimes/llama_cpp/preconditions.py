@@ -60,13 +60,14 @@ def read_facts(file: GGUFFile) -> ModelFacts:
     heads = facts.heads("attention.head_count", layers)
     if "attention.head_count_kv" in facts:
         facts.heads("attention.head_count_kv", layers)
+    head_dim = hidden // heads if heads else hidden
     facts.check_experts()
     facts.check_rope()
     return ModelFacts(
         architecture=facts.architecture,
         layers=layers,
-        key_head_dim=facts.number("attention.key_length", 1, 1 << 16, hidden // heads),
-        value_head_dim=facts.number("attention.value_length", 1, 1 << 16, hidden // heads),
+        key_head_dim=facts.number("attention.key_length", 1, 1 << 16, head_dim),
+        value_head_dim=facts.number("attention.value_length", 1, 1 << 16, head_dim),
         trained_context=context,
     )
 
@@ -128,6 +129,11 @@ class _Facts:
     def __contains__(self, key: str) -> bool:
         return f"{self.architecture}.{key}" in self._file.metadata
 
+    @property
+    def keeps_states(self) -> bool:
+        """Whether layers may have no heads, being states: Mamba's and RWKV's."""
+        return "ssm.inner_size" in self or "wkv.head_size" in self
+
     def number(self, key: str, least: int, most: int, default: int | None = None) -> int:
         name = f"{self.architecture}.{key}"
         value = self._file.metadata.get(name, default)
@@ -138,15 +144,19 @@ class _Facts:
         return value
 
     def heads(self, key: str, layers: int) -> int:
-        """A head count, or one per layer, of which the first is returned."""
+        """A head count, or one per layer, of which the first that is not 0 is returned.
+
+        Layers that keep a state have 0; where all of them do, so is this.
+        """
         name = f"{self.architecture}.{key}"
         value = self._file.metadata.get(name)
+        least = 0 if self.keeps_states else 1
         if not isinstance(value, tuple):
-            return self.number(key, 1, 1 << 16)
+            return self.number(key, least, 1 << 16)
         counts = [count for count in value if type(count) is int and 0 <= count <= 1 << 16]
-        if len(counts) != layers or len(value) != layers or counts[0] < 1:
+        if len(counts) != layers or len(value) != layers or max(counts) < least:
             raise FormatError(self._file.path, f"{name} does not hold {layers} head counts")
-        return counts[0]
+        return next(filter(None, counts), 0)
 
     def check_experts(self) -> None:
         experts = self.number("expert_count", 0, MAX_EXPERTS, 0)

@@ -33,8 +33,10 @@ def load_tiny(tmp_path: Path) -> Iterator[LoadTiny]:
     """
     loaded: list[LlamaCppModel] = []
 
-    def load(options: LoadOptions | None = None, **changes: object) -> LlamaCppModel:
-        path = TinyLlama(**changes).write(tmp_path / "changed.gguf")  # type: ignore[arg-type]
+    def load(
+        options: LoadOptions | None = None, kind: type[TinyLlama] = TinyLlama, **changes: object
+    ) -> LlamaCppModel:
+        path = kind(**changes).write(tmp_path / "changed.gguf")  # type: ignore[arg-type]
         options = replace(options or LoadOptions(), threads=1)
         loaded.append(LlamaCppRuntime().load(path, options))
         return loaded[-1]

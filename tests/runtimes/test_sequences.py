@@ -1,47 +1,17 @@
 """What a prompt reuses of earlier ones, and that answers stay those of a context of its own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgellm.events import Done
+from edgellm.errors import InputError
+from edgellm.events import ContextFull, ContextTrimmed, Done, PrefillProgress
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
-from edgellm.runtimes.llama_cpp.transcript import all_tokens
-from edgellm.runtimes.options import LoadOptions, SamplingOptions
 from edgellm.runtimes.protocol import Request
 from tests.runtimes.conftest import LoadTiny
+from tests.support.answers import EXACT, STORY, ask, assert_as_fresh, greedy
 from tests.support.greedy import greedy_by_full_logits
-
-EXACT = LoadOptions(key_format="f32", value_format="f32", ubatch=64)
-STORY = "<|user|>Tell me of the long way home, of rain and of an old lamp.<|end|><|assistant|>"
-
-
-def greedy(tokens: int) -> SamplingOptions:
-    return SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=tokens)
-
-
-def ask(model: LlamaCppModel, prompt: str, tokens: int = 20) -> Done:
-    *_, done = model.generate(Request(prompt, greedy(tokens)))
-    assert isinstance(done, Done)
-    return done
-
-
-def prompt_of(model: LlamaCppModel) -> list[int]:
-    """The tokens that the last prompt was read as."""
-    *prompt, answer = model._sequences.current.parts
-    assert answer.ends
-    return all_tokens(prompt)
-
-
-def generated_by(model: LlamaCppModel) -> list[int]:
-    """The tokens of the last answer but its last one, which was never computed."""
-    return model._sequences.current.tokens[len(prompt_of(model)) :]
-
-
-def assert_as_fresh(model: LlamaCppModel, path: Path) -> None:
-    generated = generated_by(model)
-    assert len(generated) > 3
-    assert generated == greedy_by_full_logits(path, prompt_of(model), len(generated))
 
 
 @pytest.fixture
@@ -56,7 +26,7 @@ def test_a_second_turn_computes_new_tokens_only(model: LlamaCppModel, tiny_gguf:
     computed_anyway = 1  # the last token of the first answer was not in the cache
     new = len(model._vocabulary.tokenize(more, parse_special=True))
     assert second.usage.prompt_tokens - second.usage.cached_tokens <= new + computed_anyway
-    assert_as_fresh(model, tiny_gguf)
+    assert_as_fresh(model, second, tiny_gguf)
 
 
 def test_generating_again_reads_one_token(model: LlamaCppModel, tiny_gguf: Path) -> None:
@@ -64,7 +34,7 @@ def test_generating_again_reads_one_token(model: LlamaCppModel, tiny_gguf: Path)
     done = ask(model, STORY)
     assert done.usage.cached_tokens == done.usage.prompt_tokens - 1
     assert texts == {done.text}
-    assert_as_fresh(model, tiny_gguf)
+    assert_as_fresh(model, done, tiny_gguf)
 
 
 def test_an_edited_turn_reuses_what_stands_before_it(model: LlamaCppModel, tiny_gguf: Path) -> None:
@@ -73,7 +43,7 @@ def test_an_edited_turn_reuses_what_stands_before_it(model: LlamaCppModel, tiny_
     ask(model, before + "<|user|>Why so?<|end|><|assistant|>")
     edited = ask(model, before + "<|user|>Who was it?<|end|><|assistant|>")
     assert edited.usage.cached_tokens > len(model.tokenize(STORY)) + 10
-    assert_as_fresh(model, tiny_gguf)
+    assert_as_fresh(model, edited, tiny_gguf)
 
 
 def test_both_branches_of_a_fork_stay(model: LlamaCppModel, tiny_gguf: Path) -> None:
@@ -84,7 +54,7 @@ def test_both_branches_of_a_fork_stay(model: LlamaCppModel, tiny_gguf: Path) -> 
     for end, answer in zip(ends, answers, strict=True):
         again = ask(model, STORY + end + answer + "<|end|><|user|>More<|end|><|assistant|>")
         assert again.usage.prompt_tokens - again.usage.cached_tokens < 20
-        assert_as_fresh(model, tiny_gguf)
+        assert_as_fresh(model, again, tiny_gguf)
 
 
 def test_conversations_take_turns_until_the_cells_run_out(
@@ -96,7 +66,7 @@ def test_conversations_take_turns_until_the_cells_run_out(
     assert [ask(model, prompt).usage.cached_tokens > 50 for prompt in prompts] == [True] * 3
     long = ask(model, "<|user|>" + "D" * 400 + "<|end|><|assistant|>")
     assert long.usage.generated_tokens == 20
-    assert_as_fresh(model, tiny_gguf)
+    assert_as_fresh(model, long, tiny_gguf)
     assert ask(model, prompts[0]).usage.cached_tokens < 10
 
 
@@ -110,8 +80,9 @@ def test_a_batch_stopped_inside_llama_cpp_is_not_taken_for_computed(
             model._context._stop_flag[0] = b"x"
     assert isinstance(done := events[-1], Done)
     assert done.stop_reason == "cancelled"
-    assert ask(model, "x" * 150, 9).usage.cached_tokens == 64
-    assert_as_fresh(model, tiny_gguf)
+    again = ask(model, "x" * 150, 9)
+    assert again.usage.cached_tokens == 64
+    assert_as_fresh(model, again, tiny_gguf)
 
 
 def test_a_closed_answer_leaves_what_it_computed(model: LlamaCppModel, tiny_gguf: Path) -> None:
@@ -121,7 +92,12 @@ def test_a_closed_answer_leaves_what_it_computed(model: LlamaCppModel, tiny_gguf
     events.close()
     done = ask(model, STORY)
     assert done.usage.cached_tokens == done.usage.prompt_tokens - 1
-    assert_as_fresh(model, tiny_gguf)
+    assert_as_fresh(model, done, tiny_gguf)
+
+
+def keep_last(*prompts: str) -> Callable[[], str | None]:
+    """A request's `shorter` that returns each of these once."""
+    return iter((*prompts, None)).__next__
 
 
 def conversation(turns: dict[str, str], *, without: int = 0) -> str:
@@ -141,7 +117,7 @@ def test_old_turns_leave_a_full_context_and_the_rest_is_as_if_read_anew(
     request = Request(
         conversation(turns),
         greedy(100),
-        shorter=iter([conversation(turns, without=1), None]).__next__,
+        shorter=keep_last(conversation(turns, without=1)),
     )
     *events, done = model.generate(request)
     (trimmed,) = [event for event in events if isinstance(event, ContextTrimmed)]
@@ -151,5 +127,43 @@ def test_old_turns_leave_a_full_context_and_the_rest_is_as_if_read_anew(
     assert trimmed.used < 256 == trimmed.limit
     assert sum(isinstance(event, PrefillProgress) for event in events) < 5
     tokens = model._sequences.current.tokens
-    last = greedy_by_full_logits(tmp_path / "changed.gguf", tokens[:-1], 1)
-    assert tokens[-1:] == last
+    *before, a, b, c = tokens
+    assert greedy_by_full_logits(tmp_path / "changed.gguf", before, 3) == [a, b, c]
+
+
+def test_a_next_prompt_without_the_old_turns_moves_what_is_held(
+    load_tiny: LoadTiny, tmp_path: Path
+) -> None:
+    model = load_tiny(EXACT, layers=1)
+    turns = {"a" * 90: ""}
+    turns = {"a" * 90: ask(model, conversation(turns)).text + "<|end|>", "b" * 60: ""}
+    turns["b" * 60] = ask(model, conversation(turns)).text + "<|end|>"
+    turns["c" * 10] = ""
+    request = Request(conversation(turns, without=1), greedy(20), shorter=keep_last())
+    *_, done = model.generate(request)
+    assert isinstance(done, Done)
+    assert done.usage.prompt_tokens - done.usage.cached_tokens < 20
+    assert_as_fresh(model, done, tmp_path / "changed.gguf")
+
+
+def test_turns_are_only_moved_where_they_may_be_lost(model: LlamaCppModel) -> None:
+    turns = {"a" * 90: "First<|end|>", "b" * 60: ""}
+    ask(model, conversation(turns))
+    assert ask(model, conversation(turns, without=1)).usage.cached_tokens < 20
+
+
+def test_a_prompt_beyond_the_context_loses_turns_where_it_may(model: LlamaCppModel) -> None:
+    turns = {"a" * 400: "First<|end|>", "b" * 100: ""}
+    short = conversation(turns, without=1)
+    request = Request(conversation(turns), greedy(5), shorter=keep_last(short))
+    trimmed, *_, done = model.generate(request)
+    assert isinstance(trimmed, ContextTrimmed)
+    assert isinstance(done, Done)
+    assert trimmed.used == done.usage.prompt_tokens == len(model.tokenize(short))
+
+
+def test_a_prompt_beyond_the_context_is_an_event_and_then_refused(model: LlamaCppModel) -> None:
+    events = model.generate(Request("x" * 511, greedy(5)))
+    assert next(events) == ContextFull(used=513, limit=512)
+    with pytest.raises(InputError, match="513 tokens, the context holds 512; shorten it"):
+        next(events)

@@ -121,7 +121,7 @@ class TinyLlama:
         writer.add_embedding_length(self.hidden)
         writer.add_feed_forward_length(self.ffn)
         writer.add_head_count(self.heads)
-        writer.add_head_count_kv(self.kv_heads)
+        writer.add_head_count_kv(self._kv_heads_by_layer())
         writer.add_layer_norm_rms_eps(1e-5)
         writer.add_rope_dimension_count(self.head_dim)
         writer.add_rope_freq_base(10000.0)
@@ -131,6 +131,9 @@ class TinyLlama:
                 writer.add_array(key, value)
             else:
                 add[type(value)](key, value)
+
+    def _kv_heads_by_layer(self) -> list[int]:
+        return [self.kv_heads] * self.layers
 
     def _write_vocabulary(self, writer: gguf.GGUFWriter) -> list[bytes]:
         tokens, scores, types = vocabulary()
