@@ -171,7 +171,13 @@ class Answer:
 
     def _done(self, reason: str, load_s: float) -> Done:
         return Done(
-            usage=Usage(self._prompt_tokens, len(self._generated), self._cached),
+            usage=Usage(
+                self._prompt_tokens,
+                len(self._generated),
+                self._cached,
+                self._decoder.drafted,
+                self._decoder.accepted,
+            ),
             timings=Timings(load_s, self._prefill_s, self._decode_s, self._first_token_s),
             stop_reason=reason,
             text="".join(self._shown),

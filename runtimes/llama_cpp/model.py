@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 import psutil
@@ -14,11 +14,14 @@ from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.answer import Answer, Parts
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
-from edgellm.runtimes.llama_cpp.decoding import PlainDecoder
+from edgellm.runtimes.llama_cpp.decoding import Decoder, PlainDecoder
 from edgellm.runtimes.llama_cpp.library import Library
+from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
 from edgellm.runtimes.llama_cpp.prompts import read_prompt
 from edgellm.runtimes.llama_cpp.sampling import Sampler
-from edgellm.runtimes.llama_cpp.sequences import MemoryKind, Sequences
+from edgellm.runtimes.llama_cpp.sequences import CachedSequence, MemoryKind, Sequences
+from edgellm.runtimes.llama_cpp.speculation.decoder import SpeculativeDecoder
+from edgellm.runtimes.llama_cpp.speculation.speculation import Speculation
 from edgellm.runtimes.llama_cpp.transcript import all_tokens
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.protocol import ModelInfo, Request, nothing_to_drop
@@ -27,15 +30,6 @@ _READS_AGAIN = (
     "this model's layers keep a state or a window, which cannot go back: it goes on from the last "
     "text only, and reads any other prompt again from its first token"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class BufferBytes:
-    """What llama.cpp says it has allocated."""
-
-    weights_bytes: int
-    kv_cache_bytes: int
-    compute_bytes: int
 
 
 class LlamaCppModel(Closing):
@@ -50,6 +44,7 @@ class LlamaCppModel(Closing):
         vocabulary: Vocabulary,
         info: ModelInfo,
         buffers: BufferBytes,
+        speculation: Speculation | None,
     ) -> None:
         self._library = library
         self._handle: llama.llama_model_p | None = handle
@@ -58,6 +53,7 @@ class LlamaCppModel(Closing):
         self._vocabulary = vocabulary
         self._info = info
         self._buffers = buffers
+        self._speculation = speculation
         self._told = False
         self._answering = threading.Lock()
 
@@ -82,15 +78,20 @@ class LlamaCppModel(Closing):
             self._answering.release()
 
     def memory(self) -> MemoryUse:
+        buffers = self._buffers
+        if self._speculation is not None:
+            buffers += self._speculation.proposer.buffers
         return MemoryUse(
-            weights_bytes=self._buffers.weights_bytes,
-            kv_cache_bytes=self._buffers.kv_cache_bytes,
-            compute_bytes=self._buffers.compute_bytes,
+            weights_bytes=buffers.weights_bytes,
+            kv_cache_bytes=buffers.kv_cache_bytes,
+            compute_bytes=buffers.compute_bytes,
             resident_bytes=psutil.Process().memory_info().rss,
         )
 
     def close(self) -> None:
         """Give the memory back; an answer that is still running ends with RuntimeFailure."""
+        if self._speculation is not None:
+            self._speculation.close()
         self._context.close()
         handle, self._handle = self._handle, None
         if handle is not None:
@@ -104,12 +105,13 @@ class LlamaCppModel(Closing):
             self._library.failures("generating"),
             Sampler(request.sampling, vocabulary.n_tokens, tokens) as sampler,
             self._context.heeding(cancel),
+            self._guessing(cancel),
         ):
             sequence = self._sequences.begin(tokens, may_shift=_may_lose(request))
             yield from self._told_once()
             answer = Answer(
                 self._sequences,
-                PlainDecoder(self._context, sequence, sampler),
+                self._decoder(request, sequence, sampler),
                 vocabulary.pieces(request.shown),
                 parts,
                 shorter=lambda most: self._shorter_prompt(request, most),
@@ -120,6 +122,27 @@ class LlamaCppModel(Closing):
                 started=started,
             )
             yield from answer.events(self.info.load_s)
+
+    def _guessing(self, cancel: CancelToken) -> AbstractContextManager[None]:
+        if self._speculation is None:
+            return nullcontext()
+        return self._speculation.proposer.answering(cancel)
+
+    def _decoder(self, request: Request, sequence: CachedSequence, sampler: Sampler) -> Decoder:
+        """One that guesses, where there are batches that this answer may use."""
+        speculation, sampling = self._speculation, request.sampling
+        exact = sampling.temperature == 0 or sampling.seed is not None
+        if speculation is None or not speculation.helps(exact=exact):
+            return PlainDecoder(self._context, sequence, sampler)
+        return SpeculativeDecoder(
+            self._context,
+            sequence,
+            sampler,
+            speculation,
+            self._vocabulary.pieces(request.shown),
+            context_tokens=self.info.context,
+            exact=exact,
+        )
 
     def _fitting_prompt(self, request: Request) -> Generator[Event, None, Parts]:
         """The prompt, without its oldest turns where it would not fit. Raises InputError."""

@@ -18,8 +18,8 @@ from edgellm.runtimes.llama_cpp.amx import amx_fallback
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
-from edgellm.runtimes.llama_cpp.logged_memory import logged_bytes
-from edgellm.runtimes.llama_cpp.model import BufferBytes, LlamaCppModel
+from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes, logged_bytes
+from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.preconditions import (
     KVFormats,
     ModelFacts,
@@ -30,6 +30,15 @@ from edgellm.runtimes.llama_cpp.preconditions import (
 from edgellm.runtimes.llama_cpp.sampling import recommended_sampling
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
+from edgellm.runtimes.llama_cpp.speculation.findings import Setup
+from edgellm.runtimes.llama_cpp.speculation.loading import (
+    LOGITS_ROWS,
+    NGRAM,
+    Draft,
+    can_speculate,
+    open_speculation,
+    read_draft,
+)
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
 from edgellm.runtimes.protocol import EventSink, ModelInfo, ignore_events
@@ -81,8 +90,19 @@ class LlamaCppRuntime:
     ) -> LlamaCppModel:
         """Check the file, then load it; see edgellm.runtimes.protocol.Runtime.load."""
         started = perf_counter()
+        cancel = cancel or CancelToken()
         file = read_gguf(path)
         settings = self._settle(file, options, on_event)
+        draft = _read_draft(options, file)
+        setup = Setup(
+            file,
+            settings.formats,
+            context_tokens=settings.context_tokens,
+            ubatch=options.ubatch,
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+            extra_buffers=settings.extra_buffers,
+        )
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
         with ExitStack() as undo:
@@ -93,10 +113,12 @@ class LlamaCppRuntime:
                 extra_buffers=settings.extra_buffers,
                 adds_space_prefix=rules is None,
                 on_event=on_event,
-                cancel=cancel or CancelToken(),
+                cancel=cancel,
             )
             undo.callback(llama.llama_model_free, model)
             vocabulary = Vocabulary(model, file, rules)
+            kind = memory_kind(model)
+            speculates = options.speculate is not None and can_speculate(kind, setup, on_event)
             mark = library.mark()
             context = make_context(
                 library,
@@ -105,10 +127,26 @@ class LlamaCppRuntime:
                 context_tokens=settings.context_tokens,
                 ubatch=options.ubatch,
                 threads=settings.threads,
+                logits_rows=LOGITS_ROWS if speculates else 1,
+            )
+            undo.callback(context.close)
+            logged = logged_bytes(library.lines_since(mark))
+            buffers = BufferBytes(llama.llama_model_size(model), *logged)
+            speculation = (
+                open_speculation(
+                    library,
+                    context,
+                    vocabulary.n_tokens,
+                    setup,
+                    draft,
+                    cache_dir=self._cache_dir,
+                    on_event=on_event,
+                    cancel=cancel,
+                )
+                if speculates
+                else None
             )
             undo.pop_all()
-        kv_cache_bytes, compute_bytes = logged_bytes(library.lines_since(mark))
-        kind = memory_kind(model)
         info = ModelInfo(
             context=settings.context_tokens,
             chat_template=settings.chat_template,
@@ -118,8 +156,7 @@ class LlamaCppRuntime:
             can_shift=kind.branches and context.can_shift,
             load_s=perf_counter() - started,
         )
-        buffers = BufferBytes(llama.llama_model_size(model), kv_cache_bytes, compute_bytes)
-        return LlamaCppModel(library, model, context, kind, vocabulary, info, buffers)
+        return LlamaCppModel(library, model, context, kind, vocabulary, info, buffers, speculation)
 
     def open_scorer(
         self,
@@ -162,6 +199,14 @@ class LlamaCppRuntime:
             return True
         on_event(EngineFallback(fallback))
         return False
+
+
+def _read_draft(options: LoadOptions, file: GGUFFile) -> Draft | None:
+    """The draft model that the options name. Raises InputError, UsageError."""
+    if options.speculate in (None, NGRAM):
+        return None
+    draft = read_draft(Path(options.speculate), file)
+    return Draft(draft, options.threads or useful_threads(sum(t.bytes for t in draft.tensors)))
 
 
 def memory_kind(model: llama.llama_model_p) -> MemoryKind:

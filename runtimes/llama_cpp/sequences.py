@@ -64,12 +64,15 @@ class CachedSequence:
         self.ubatch = context.ubatch
         self._moved = False  # since the last batch
 
-    def append(self, tokens: Sequence[int], wanted: range | None = None) -> bool:
+    def append(
+        self, tokens: Sequence[int], wanted: range | None = None, *, drops: bool = True
+    ) -> bool:
         """Compute at most a ubatch more; False when it was cancelled.
 
-        wanted: see Context.decode. Raises StatusError; the sequence is then empty.
+        wanted: see Context.decode. drops: whether other sequences make room where there is none.
+        Raises NoRoomError, with nothing changed, and StatusError; the sequence is then empty.
         """
-        if not self._add(lambda: self._context.decode(tokens, wanted)):
+        if not self._add(lambda: self._context.decode(tokens, wanted), drops=drops):
             return False
         self.tokens.extend(tokens)
         return True
@@ -105,12 +108,12 @@ class CachedSequence:
         del self.tokens[gap.start : end]
         self._moved = True
 
-    def _add(self, decode: Callable[[], bool]) -> bool:
+    def _add(self, decode: Callable[[], bool], *, drops: bool = True) -> bool:
         while True:
             try:
                 added = decode()
             except NoRoomError:
-                if not self._make_room():
+                if not drops or not self._make_room():
                     raise
             except StatusError:
                 self.clear()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from time import perf_counter
 
-from edgellm.runtimes.llama_cpp.context import Context
+from edgellm.runtimes.llama_cpp.context import Context, NoRoomError
 from edgellm.runtimes.llama_cpp.library import StatusError
 from edgellm.runtimes.llama_cpp.sampling import Sampler
 from edgellm.runtimes.llama_cpp.sequences import CachedSequence
@@ -108,7 +108,13 @@ class SpeculativeDecoder:
         """The drafts that are right and the token after them; none when cancelled."""
         began = perf_counter()
         size, held = len(drafts) + 1, len(self._text)
-        if not self._sequence.append([self._text[-1], *drafts], range(size)):
+        try:
+            # Other sequences make room when single tokens need it, no earlier: the cells, and with
+            # them the order in which attention adds up, are to be those of single tokens.
+            added = self._sequence.append([self._text[-1], *drafts], range(size), drops=False)
+        except NoRoomError:
+            return self._step()
+        if not added:
             return []
         self._batched = True
         found = [self._sampler.sample(self._context, 0)]

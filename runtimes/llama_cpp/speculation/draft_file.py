@@ -23,15 +23,17 @@ _ENDS = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id")
 def check_vocabularies(model: GGUFFile, draft: GGUFFile) -> None:
     """Token for token the same: guesses are token ids. Raises UsageError."""
     for key in _ENDS:
-        found, expected = draft.metadata.get(key), model.metadata.get(key)
-        if found != expected:
-            raise _unlike(draft, f"{key} is {found}", model, f"is {expected}")
+        found, wanted = draft.metadata.get(key), model.metadata.get(key)
+        if found != wanted:
+            raise _unlike(draft, f"{key} is {found}", model, f"is {wanted}")
     tokens, expected_tokens = _tokens(draft), _tokens(model)
     if len(tokens) != len(expected_tokens):
         raise _unlike(draft, f"{len(tokens)} tokens", model, f"has {len(expected_tokens)}")
     for token, (text, expected) in enumerate(zip(tokens, expected_tokens, strict=True)):
         if text != expected:
-            raise _unlike(draft, f"token {token} is {_shown(text)}", model, f"is {_shown(expected)}")
+            raise _unlike(
+                draft, f"token {token} is {_shown(text)}", model, f"is {_shown(expected)}"
+            )
 
 
 def _unlike(draft: GGUFFile, has: str, model: GGUFFile, expected: str) -> UsageError:
@@ -46,8 +48,7 @@ def _shown(token: bytes) -> str:
 
 
 def _tokens(file: GGUFFile) -> list[bytes]:
-    """The texts of all tokens, which read_gguf() has checked; none for a file without a vocabulary.
-    """
+    """The texts of all tokens, as read_gguf() has checked them; none where the file has none."""
     array = file.metadata.get(_TOKENS)
     if isinstance(array, tuple):
         return [str(text).encode() for text in array]

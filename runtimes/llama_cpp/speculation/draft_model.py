@@ -6,8 +6,8 @@ counts only where the large model takes that very token.
 
 import statistics
 from collections import deque
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 
 from edgellm.closing import Closing
@@ -16,7 +16,7 @@ from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
 from edgellm.runtimes.llama_cpp.sampling import Sampler
-from edgellm.runtimes.llama_cpp.sequences import shared
+from edgellm.runtimes.llama_cpp.shifting import shared
 from edgellm.runtimes.options import SamplingOptions
 
 _LIKELIEST = SamplingOptions(temperature=0, repeat_penalty=1)
@@ -42,7 +42,7 @@ class DraftModel(Closing):
         self._context = context
         self.buffers = buffers
         self._context_tokens = context_tokens
-        self._sampler = Sampler(_LIKELIEST, n_vocab, ())
+        self._n_vocab = n_vocab
         self._held: list[int] = []  # tokens in the cache
         self._agreed = 0  # of those, how many are known to be the text's
         self._seconds: deque[float] = deque(maxlen=_SAMPLES)
@@ -57,9 +57,11 @@ class DraftModel(Closing):
         """See Proposer.token_seconds: the median of late."""
         return statistics.median(self._seconds)
 
-    def heeding(self, cancel: CancelToken) -> AbstractContextManager[None]:
-        """See Proposer.heeding."""
-        return self._context.heeding(cancel)
+    @contextmanager
+    def answering(self, cancel: CancelToken) -> Iterator[None]:
+        """See Proposer.answering."""
+        with Sampler(_LIKELIEST, self._n_vocab, ()) as self._sampler, self._context.heeding(cancel):
+            yield
 
     def begin(self, tokens: Sequence[int]) -> None:
         """See Proposer.begin; nothing is computed before a guess is wanted."""
@@ -87,7 +89,6 @@ class DraftModel(Closing):
         return drafts
 
     def close(self) -> None:
-        self._sampler.close()
         self._context.close()
         handle, self._handle = self._handle, None
         if handle is not None:

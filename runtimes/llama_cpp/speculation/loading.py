@@ -51,13 +51,15 @@ def read_draft(path: Path, model: GGUFFile) -> GGUFFile:
     return file
 
 
-def refusal(kind: MemoryKind, setup: Setup) -> str | None:
-    """Why this model cannot have its tokens guessed; None when it can."""
+def can_speculate(kind: MemoryKind, setup: Setup, on_event: EventSink) -> bool:
+    """Whether this model can have its tokens guessed; tells why it cannot."""
     if not kind.branches:
-        return f"speculation is off: {_NO_WAY_BACK}"
-    if setup.context_tokens < ROOM or setup.ubatch < LOGITS_ROWS:
-        return f"speculation is off: {_TOO_SMALL}"
-    return None
+        on_event(EngineFallback(f"speculation is off: {_NO_WAY_BACK}"))
+    elif setup.context_tokens < ROOM or setup.ubatch < LOGITS_ROWS:
+        on_event(EngineFallback(f"speculation is off: {_TOO_SMALL}"))
+    else:
+        return True
+    return False
 
 
 def open_speculation(
@@ -105,7 +107,7 @@ def _load_draft(
             cancel=cancel,
         )
         undo.callback(llama.llama_model_free, handle)
-        if not MemoryKind.of(handle).branches:
+        if not _can_go_back(handle):
             raise UsageError(
                 f"{draft.file.path}: cannot draft: {_NO_WAY_BACK}; use a model without one"
             )
@@ -122,3 +124,8 @@ def _load_draft(
     logged = logged_bytes(library.lines_since(mark))
     buffers = BufferBytes(llama.llama_model_size(handle), *logged)
     return DraftModel(handle, context, buffers, n_vocab, context_tokens)
+
+
+def _can_go_back(handle: llama.llama_model_p) -> bool:
+    stateful = llama.llama_model_is_recurrent(handle) or llama.llama_model_is_hybrid(handle)
+    return not stateful and llama.llama_model_n_swa(handle) == 0

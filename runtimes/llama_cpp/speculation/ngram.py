@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
-from edgellm.runtimes.llama_cpp.sequences import shared
+from edgellm.runtimes.llama_cpp.shifting import shared
 
 _LEAST = 2  # tokens that must agree
 _LONGEST = 16  # tokens compared
@@ -32,8 +32,8 @@ class NgramProposer:
         self._earlier: list[int] = []  # by place: where the same pair stood before, or -1
         self._match = 0  # the place that the end of the text resembles most
 
-    def heeding(self, cancel: CancelToken) -> AbstractContextManager[None]:
-        """See Proposer.heeding: there is nothing to stop."""
+    def answering(self, cancel: CancelToken) -> AbstractContextManager[None]:
+        """See Proposer.answering: there is nothing to stop."""
         return nullcontext()
 
     def close(self) -> None:

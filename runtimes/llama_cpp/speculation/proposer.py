@@ -26,8 +26,8 @@ class Proposer(Protocol):
         """Memory that guessing takes in the engine."""
         ...
 
-    def heeding(self, cancel: CancelToken) -> AbstractContextManager[None]:
-        """Let `cancel` stop the guessing."""
+    def answering(self, cancel: CancelToken) -> AbstractContextManager[None]:
+        """Held while an answer is given, whose `cancel` stops the guessing too."""
         ...
 
     def close(self) -> None: ...
