@@ -4,6 +4,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 from edgellm.errors import Cancelled
 from edgellm.events import LoadProgress
@@ -13,6 +14,14 @@ from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import Library, StatusError
 from edgellm.runtimes.llama_cpp.preconditions import KVFormats
 from edgellm.runtimes.protocol import EventSink
+
+_LOAD_MODES = MappingProxyType(
+    {
+        "read": llama.LLAMA_LOAD_MODE_NONE,
+        "mapped": llama.LLAMA_LOAD_MODE_MMAP,
+        "locked": llama.LLAMA_LOAD_MODE_MMAP_MLOCK,
+    }
+)
 
 
 def load_weights(
@@ -24,19 +33,21 @@ def load_weights(
     adds_space_prefix: bool,
     on_event: EventSink,
     cancel: CancelToken,
+    weights: str = "read",
 ) -> llama.llama_model_p:
     """Read the file and rearrange what the processor wants otherwise; the caller frees the model.
 
     extra_buffers: rearranged copies of weights, which are faster, and AMX. adds_space_prefix:
-    whether llama.cpp may put a space before text, as it does for some vocabularies.
+    whether llama.cpp may put a space before text, as it does for some vocabularies. weights: one
+    of options.WEIGHT_PLACES; mapped ones are used as they lie in the file.
     Raises Cancelled, RuntimeFailure, or whatever `on_event` raised.
     """
     progress = _Progress(on_event, cancel)
     params = llama.llama_model_default_params()
-    # Not mapped: pages of a rearranged tensor would stay resident beside it, over the budget.
-    params.load_mode = llama.LLAMA_LOAD_MODE_NONE
+    params.load_mode = _LOAD_MODES[weights]
     params.n_gpu_layers = gpu_layers
-    params.use_extra_bufts = extra_buffers
+    # Pages of a rearranged tensor would stay resident beside it, over the budget.
+    params.use_extra_bufts = extra_buffers and weights == "read"
     params.progress_callback = progress.callback
     if not adds_space_prefix:
         params.kv_overrides = _no_space_prefix()

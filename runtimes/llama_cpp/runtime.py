@@ -20,6 +20,7 @@ from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes, logged_bytes
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
+from edgellm.runtimes.llama_cpp.notices import fallback_reasons
 from edgellm.runtimes.llama_cpp.preconditions import (
     KVFormats,
     ModelFacts,
@@ -30,11 +31,10 @@ from edgellm.runtimes.llama_cpp.preconditions import (
 from edgellm.runtimes.llama_cpp.sampling import recommended_sampling
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
-from edgellm.runtimes.llama_cpp.speculation.findings import Setup
+from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Setup
 from edgellm.runtimes.llama_cpp.speculation.loading import (
     LOGITS_ROWS,
     NGRAM,
-    Draft,
     can_speculate,
     open_speculation,
     read_draft,
@@ -93,18 +93,10 @@ class LlamaCppRuntime:
         cancel = cancel or CancelToken()
         file = read_gguf(path)
         settings = self._settle(file, options, on_event)
-        draft = _read_draft(options, file)
-        setup = Setup(
-            file,
-            settings.formats,
-            context_tokens=settings.context_tokens,
-            ubatch=options.ubatch,
-            threads=settings.threads,
-            gpu_layers=settings.gpu_layers,
-            extra_buffers=settings.extra_buffers,
-        )
+        setup = self._speculation_setup(options, file, settings)
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
+        mark = library.mark()
         with ExitStack() as undo:
             model = load_weights(
                 library,
@@ -112,14 +104,14 @@ class LlamaCppRuntime:
                 gpu_layers=settings.gpu_layers,
                 extra_buffers=settings.extra_buffers,
                 adds_space_prefix=rules is None,
+                weights=options.weights,
                 on_event=on_event,
                 cancel=cancel,
             )
             undo.callback(llama.llama_model_free, model)
             vocabulary = Vocabulary(model, file, rules)
             kind = memory_kind(model)
-            speculates = options.speculate is not None and can_speculate(kind, setup, on_event)
-            mark = library.mark()
+            speculates = setup is not None and can_speculate(kind, setup, on_event)
             context = make_context(
                 library,
                 model,
@@ -130,22 +122,13 @@ class LlamaCppRuntime:
                 logits_rows=LOGITS_ROWS if speculates else 1,
             )
             undo.callback(context.close)
-            logged = logged_bytes(library.lines_since(mark))
-            buffers = BufferBytes(llama.llama_model_size(model), *logged)
-            speculation = (
-                open_speculation(
-                    library,
-                    context,
-                    vocabulary.n_tokens,
-                    setup,
-                    draft,
-                    cache_dir=self._cache_dir,
-                    on_event=on_event,
-                    cancel=cancel,
-                )
-                if speculates
-                else None
-            )
+            lines = library.lines_since(mark)
+            for reason in fallback_reasons(lines, settings.gpu_layers):
+                on_event(EngineFallback(reason))
+            speculation = None
+            if setup is not None and speculates:
+                n_vocab = vocabulary.n_tokens
+                speculation = open_speculation(library, context, n_vocab, setup, on_event, cancel)
             undo.pop_all()
         info = ModelInfo(
             context=settings.context_tokens,
@@ -156,6 +139,7 @@ class LlamaCppRuntime:
             can_shift=kind.branches and context.can_shift,
             load_s=perf_counter() - started,
         )
+        buffers = BufferBytes(llama.llama_model_size(model), *logged_bytes(lines))
         return LlamaCppModel(library, model, context, kind, vocabulary, info, buffers, speculation)
 
     def open_scorer(
@@ -170,7 +154,7 @@ class LlamaCppRuntime:
         return open_scorer(
             file,
             options,
-            threads=options.threads or useful_threads(sum(t.bytes for t in file.tensors)),
+            threads=options.threads or _useful_threads(file),
             extra_buffers=self._extra_buffers(on_event),
             on_event=on_event,
             cancel=cancel or CancelToken(),
@@ -189,9 +173,32 @@ class LlamaCppRuntime:
             formats=formats,
             gpu_layers=gpu_layers,
             extra_buffers=self._extra_buffers(on_event),
-            threads=options.threads or useful_threads(sum(t.bytes for t in file.tensors)),
+            threads=options.threads or _useful_threads(file),
             sampling=recommended_sampling(file.path, file.metadata),
             chat_template=template if isinstance(template, str) else None,
+        )
+
+    def _speculation_setup(
+        self, options: LoadOptions, file: GGUFFile, settings: _Settings
+    ) -> Setup | None:
+        """What speculation depends on, where it is wanted. Raises InputError, UsageError."""
+        if options.speculate is None:
+            return None
+        draft = None
+        if options.speculate != NGRAM:
+            found = read_draft(Path(options.speculate), file)
+            draft = Draft(found, options.threads or _useful_threads(found))
+        return Setup(
+            file,
+            settings.formats,
+            context_tokens=settings.context_tokens,
+            ubatch=options.ubatch,
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+            extra_buffers=settings.extra_buffers,
+            weights=options.weights,
+            draft=draft,
+            cache_dir=self._cache_dir,
         )
 
     def _extra_buffers(self, on_event: EventSink) -> bool:
@@ -199,14 +206,6 @@ class LlamaCppRuntime:
             return True
         on_event(EngineFallback(fallback))
         return False
-
-
-def _read_draft(options: LoadOptions, file: GGUFFile) -> Draft | None:
-    """The draft model that the options name. Raises InputError, UsageError."""
-    if options.speculate in (None, NGRAM):
-        return None
-    draft = read_draft(Path(options.speculate), file)
-    return Draft(draft, options.threads or useful_threads(sum(t.bytes for t in draft.tensors)))
 
 
 def memory_kind(model: llama.llama_model_p) -> MemoryKind:
@@ -221,6 +220,10 @@ def useful_threads(weights_bytes: int) -> int:
     Measured by `python -m benchmarks.threads`.
     """
     return max(1, min(physical_cores(), weights_bytes // BYTES_PER_THREAD))
+
+
+def _useful_threads(file: GGUFFile) -> int:
+    return useful_threads(sum(tensor.bytes for tensor in file.tensors))
 
 
 def physical_cores() -> int:

@@ -1,6 +1,7 @@
 """Loading: what is reported, what is refused, and that nothing is printed."""
 
 import re
+import sys
 from ctypes import c_void_p
 from pathlib import Path
 
@@ -173,3 +174,35 @@ def test_the_engine_s_words_are_heard_after_another_took_the_log(tmp_path: Path)
     path = TinyLlama(architecture="novelist").write(tmp_path / "novel.gguf")
     with pytest.raises(RuntimeFailure, match="novelist"):
         RUNTIME.load(path, LoadOptions())
+
+
+@pytest.mark.parametrize("place", ["mapped", "locked"])
+def test_weights_that_stay_in_the_file_give_the_same_text(place: str, tiny_gguf: Path) -> None:
+    texts = set()
+    for weights in ("read", place):
+        options = LoadOptions(weights=weights, threads=1)
+        with RUNTIME.load(tiny_gguf, options) as model:
+            *_, done = model.generate(Request("hello", SamplingOptions(seed=1, max_tokens=20)))
+        assert isinstance(done, Done)
+        texts.add(done.text)
+    assert len(texts) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_mapped_weights_are_the_file_s_own_pages(tiny_gguf: Path) -> None:
+    with RUNTIME.load(tiny_gguf, LoadOptions(weights="mapped", threads=1)):
+        assert str(tiny_gguf) in Path("/proc/self/maps").read_text()
+    with RUNTIME.load(tiny_gguf, LoadOptions(threads=1)):
+        assert str(tiny_gguf) not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_weights_are_locked_or_it_is_said(tiny_gguf: Path) -> None:
+    events: list[Event] = []
+    options = LoadOptions(weights="locked", threads=1)
+    with RUNTIME.load(tiny_gguf, options, events.append) as model:
+        locked = re.search(r"VmLck:\s+(\d+)", Path("/proc/self/status").read_text())
+        assert locked is not None
+        reasons = [event.reason for event in events if isinstance(event, EngineFallback)]
+        is_locked = int(locked[1]) << 10 >= model.memory().weights_bytes
+        assert is_locked != any("not locked in memory" in reason for reason in reasons)

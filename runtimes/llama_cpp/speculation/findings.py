@@ -24,8 +24,16 @@ _SHARED_OUT_FORMATS = ("f16", "f32")
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """A draft model's file, which fits the model, and the threads for it."""
+
+    file: GGUFFile
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
-    """What else a trial's findings depend on, besides the machine and the engine."""
+    """How a model is loaded whose tokens are to be guessed."""
 
     file: GGUFFile
     formats: KVFormats
@@ -34,6 +42,9 @@ class Setup:
     threads: int
     gpu_layers: int
     extra_buffers: bool
+    weights: str  # one of WEIGHT_PLACES
+    draft: Draft | None  # None guesses from the text itself
+    cache_dir: Path | None  # where findings are kept; None keeps none
 
     @property
     def is_exact_at_any_depth(self) -> bool:
@@ -65,18 +76,14 @@ class Setup:
         return hashlib.sha256(repr(everything).encode()).hexdigest()
 
 
-def find_trial(
-    context: Context,
-    n_vocab: int,
-    setup: Setup,
-    cache_dir: Path | None,
-    cancel: CancelToken,
-) -> BatchTrial:
+def find_trial(context: Context, n_vocab: int, setup: Setup, cancel: CancelToken) -> BatchTrial:
     """What is known of this machine and model; what is missing is tried now.
 
     Takes seconds the first time. Raises StatusError, OutputError.
     """
-    path = None if cache_dir is None else cache_dir / "batches" / f"{setup.digest()}.json"
+    path = (
+        None if setup.cache_dir is None else setup.cache_dir / "batches" / f"{setup.digest()}.json"
+    )
     known = None if path is None else _read(path)
     missing = [size for size in SIZES if known is None or size not in known.seconds]
     if missing:

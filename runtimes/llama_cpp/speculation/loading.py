@@ -1,7 +1,6 @@
 """Prepares a model that has just been loaded for speculation."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgellm.errors import Cancelled, UsageError
@@ -17,7 +16,7 @@ from edgellm.runtimes.llama_cpp.preconditions import check_tensors, choose_kv_fo
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
 from edgellm.runtimes.llama_cpp.speculation.draft_file import check_vocabularies
 from edgellm.runtimes.llama_cpp.speculation.draft_model import DraftModel
-from edgellm.runtimes.llama_cpp.speculation.findings import Setup, find_trial
+from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Setup, find_trial
 from edgellm.runtimes.llama_cpp.speculation.ngram import NgramProposer
 from edgellm.runtimes.llama_cpp.speculation.proposer import Proposer
 from edgellm.runtimes.llama_cpp.speculation.speculation import Speculation
@@ -32,14 +31,6 @@ _NONE_EXACT = (
     "speculation waits for answers with a temperature and no seed: here, batches of this model "
     "round unlike single tokens, so that other answers could come out different"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A draft model's file, which fits the model, and the threads for it."""
-
-    file: GGUFFile
-    threads: int
 
 
 def read_draft(path: Path, model: GGUFFile) -> GGUFFile:
@@ -67,9 +58,6 @@ def open_speculation(
     context: Context,
     n_vocab: int,
     setup: Setup,
-    draft: Draft | None,
-    *,
-    cache_dir: Path | None,
     on_event: EventSink,
     cancel: CancelToken,
 ) -> Speculation:
@@ -78,14 +66,14 @@ def open_speculation(
     Raises Cancelled, RuntimeFailure, UsageError, OutputError.
     """
     with library.failures("trying batches"), context.heeding(cancel):
-        trial = find_trial(context, n_vocab, setup, cache_dir, cancel)
+        trial = find_trial(context, n_vocab, setup, cancel)
     if cancel.cancelled:
         raise Cancelled(f"loading {setup.file.path} was cancelled")
     if not trial.exact:
         on_event(EngineFallback(_NONE_EXACT))
     proposer: Proposer = NgramProposer()
-    if draft is not None:
-        proposer = _load_draft(library, draft, n_vocab, setup, cancel)
+    if setup.draft is not None:
+        proposer = _load_draft(library, setup.draft, n_vocab, setup, cancel)
     return Speculation(proposer, trial)
 
 
@@ -103,6 +91,7 @@ def _load_draft(
             gpu_layers=setup.gpu_layers,
             extra_buffers=setup.extra_buffers,
             adds_space_prefix=True,
+            weights=setup.weights,
             on_event=ignore_events,
             cancel=cancel,
         )
