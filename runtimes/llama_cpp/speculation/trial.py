@@ -75,6 +75,7 @@ def try_batches(
     sizes: Sequence[int] = SIZES,
     one_token: bool = False,
     limit_s: float = LIMIT_S,
+    rounds: int = _ROUNDS,
 ) -> BatchTrial:
     """Decode the same tokens singly and in batches, until the time is up.
 
@@ -86,7 +87,7 @@ def try_batches(
     tokens = [spread[0]] * ROOM if one_token else spread
     trial = _Trial(context, n_vocab, tokens, cancel)
     try:
-        trial.run(sizes, limit_s)
+        trial.run(sizes, limit_s, rounds)
     finally:
         context.clear()
     return trial.found()
@@ -106,11 +107,11 @@ class _Trial:
         self._differs: set[int] = set()
         self._single: list[bytes] = []  # digests of each token's logits when decoded by itself
 
-    def run(self, sizes: Sequence[int], limit_s: float) -> None:
+    def run(self, sizes: Sequence[int], limit_s: float, rounds: int) -> None:
         until = perf_counter() + limit_s
         self._context.clear()
         self._single = [digest for place in range(ROOM) for digest in self._decode(place, 1)]
-        for done in range(_ROUNDS):
+        for done in range(rounds):
             for size in sizes:
                 if not self._has_time(size, until, first=not done):
                     return
