@@ -49,7 +49,7 @@ class LlamaCppModel(Closing):
         self._library = library
         self._handle: llama.llama_model_p | None = handle
         self._context = context
-        self._sequences = Sequences(context, kind)
+        self._sequences = Sequences(context, kind, can_shift=info.can_shift)
         self._vocabulary = vocabulary
         self._info = info
         self._buffers = buffers

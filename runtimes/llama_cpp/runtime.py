@@ -52,12 +52,23 @@ class _Settings:
     """What a load will do, decided before anything slow begins."""
 
     context_tokens: int
+    key_head_dim: int
     formats: KVFormats
     gpu_layers: int
     extra_buffers: bool
     threads: int
     sampling: SamplingOptions
     chat_template: str | None
+
+    def turning_bytes(self, model: llama.llama_model_p) -> int:
+        """Scratch that moving tokens in the cache takes: two float32 copies of a layer's keys.
+
+        Only keys that are not quantized are turned in place.
+        """
+        if self.formats.key.block == 1:
+            return 0
+        heads: int = llama.llama_model_n_head_kv(model)
+        return 2 * 4 * self.context_tokens * heads * self.key_head_dim
 
 
 class LlamaCppRuntime:
@@ -130,16 +141,21 @@ class LlamaCppRuntime:
                 n_vocab = vocabulary.n_tokens
                 speculation = open_speculation(library, context, n_vocab, setup, on_event, cancel)
             undo.pop_all()
+        buffers = BufferBytes(llama.llama_model_size(model), *logged_bytes(lines))
+        can_shift = (
+            kind.branches
+            and context.can_shift
+            and settings.turning_bytes(model) <= buffers.compute_bytes
+        )
         info = ModelInfo(
             context=settings.context_tokens,
             chat_template=settings.chat_template,
             bos=vocabulary.text(vocabulary.bos),
             eos=vocabulary.text(vocabulary.eos),
             default_sampling=settings.sampling,
-            can_shift=kind.branches and context.can_shift,
+            can_shift=can_shift,
             load_s=perf_counter() - started,
         )
-        buffers = BufferBytes(llama.llama_model_size(model), *logged_bytes(lines))
         return LlamaCppModel(library, model, context, kind, vocabulary, info, buffers, speculation)
 
     def open_scorer(
@@ -170,6 +186,7 @@ class LlamaCppRuntime:
         template = file.metadata.get("tokenizer.chat_template")
         return _Settings(
             context_tokens=_context_tokens(options.context, facts, on_event),
+            key_head_dim=facts.key_head_dim,
             formats=formats,
             gpu_layers=gpu_layers,
             extra_buffers=self._extra_buffers(on_event),

@@ -129,12 +129,13 @@ class CachedSequence:
 class Sequences:
     """All sequences of one context."""
 
-    def __init__(self, context: Context, kind: MemoryKind) -> None:
+    def __init__(self, context: Context, kind: MemoryKind, *, can_shift: bool) -> None:
+        """can_shift: whether tokens can move up in the cache, within the memory that is taken."""
         self._context = context
         self._kind = kind
         self._answers = count(1)
         self._parked: list[Parked] = []
-        self.can_shift = kind.branches and context.can_shift
+        self._can_shift = can_shift
         self.lost = False  # whether a beginning that was held had to be read again
         self.current = CachedSequence(context, kind, self._drop_oldest)
 
@@ -184,7 +185,7 @@ class Sequences:
 
     def _shift(self, tokens: list[int]) -> None:
         """Where these tokens leave out turns that are held, let the cache leave them out."""
-        if not self.can_shift:
+        if not self._can_shift:
             return
         held: list[CachedSequence | Parked] = [self.current, *self._parked]
         most = max(shared(one.tokens, tokens) for one in held)

@@ -8,6 +8,7 @@ import pytest
 from edgellm.errors import InputError
 from edgellm.events import ContextFull, ContextTrimmed, Done, PrefillProgress
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
+from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import Request
 from tests.runtimes.conftest import LoadTiny
 from tests.support.answers import EXACT, STORY, ask, assert_as_fresh, greedy
@@ -167,3 +168,12 @@ def test_a_prompt_beyond_the_context_is_an_event_and_then_refused(model: LlamaCp
     assert next(events) == ContextFull(used=513, limit=512)
     with pytest.raises(InputError, match="513 tokens, the context holds 512; shorten it"):
         next(events)
+
+
+@pytest.mark.parametrize(("key", "can_shift"), [("f16", True), ("q8_0", False)])
+def test_keys_move_only_where_that_takes_no_more_memory(
+    key: str, can_shift: bool, load_tiny: LoadTiny
+) -> None:
+    options = LoadOptions(context=8192, key_format=key, ubatch=32)
+    model = load_tiny(options, hidden=128, heads=2, context=8192)
+    assert model.info.can_shift == can_shift

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from edgellm.events import EngineFallback
+from edgellm.events import ContextTrimmed, Done, EngineFallback
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.protocol import Request
 from tests.runtimes.conftest import LoadTiny
 from tests.support.answers import EXACT, STORY, ask, assert_as_fresh, greedy
 from tests.support.gguf import TinyLlama
+from tests.support.greedy import greedy_by_full_logits
 from tests.support.stateful_models import TinyGemma, TinyHybrid, TinyMamba
 
 STATES = (TinyHybrid, TinyMamba)
@@ -54,3 +55,17 @@ def test_that_it_reads_again_is_said_once(model: LlamaCppModel) -> None:
 
 def test_turns_do_not_leave_the_middle_of_its_memory(model: LlamaCppModel) -> None:
     assert not model.info.can_shift
+
+
+def test_a_full_context_goes_on_from_a_shorter_prompt_read_anew(
+    load_tiny: LoadTiny, kind: type[TinyLlama], tmp_path: Path
+) -> None:
+    model = load_tiny(EXACT, kind, context=256)
+    shorter = iter((STORY, None)).__next__
+    request = Request("<|user|>" + "a" * 120 + "<|end|>" + STORY, greedy(80), shorter=shorter)
+    *events, done = model.generate(request)
+    assert isinstance(done, Done)
+    assert done.usage.generated_tokens == 80
+    assert any(isinstance(event, ContextTrimmed) for event in events)
+    *before, a, b, c = model._sequences.current.tokens
+    assert greedy_by_full_logits(written(tmp_path), before, 3) == [a, b, c]
