@@ -1,6 +1,7 @@
 """From the bytes of tokens to text a person may see: whole characters, no stop strings."""
 
 from codecs import getincrementaldecoder
+from collections.abc import Sequence
 
 
 class StopFilter:
@@ -22,7 +23,7 @@ class StopFilter:
             self.stopped = True
             self._held = ""
             return held[: min(found)]
-        safe = len(held) - self._undecided(held)
+        safe = len(held) - begun(held, self._stops)
         self._held = held[safe:]
         return held[:safe]
 
@@ -31,13 +32,14 @@ class StopFilter:
         held, self._held = self._held, ""
         return held
 
-    def _undecided(self, held: str) -> int:
-        """Length of the longest end of `held` that begins a stop string."""
-        longest = max((len(stop) for stop in self._stops), default=0) - 1
-        for length in range(min(longest, len(held)), 0, -1):
-            if any(stop.startswith(held[-length:]) for stop in self._stops):
-                return length
-        return 0
+
+def begun(text: str, marks: Sequence[str]) -> int:
+    """Length of the longest end of the text that begins one of the marks."""
+    longest = max(map(len, marks), default=0) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(mark.startswith(text[-length:]) for mark in marks):
+            return length
+    return 0
 
 
 class TextStream:

@@ -132,7 +132,9 @@ def _seconds_with(
         right = 0
         if size > 1 and proposer.evidence(text) is not None:
             drafts = proposer.propose(text, size - 1)
-            while right < len(drafts) and said[start : start + right + 1][right:] == [drafts[right]]:
+            while right < len(drafts) and said[start : start + right + 1][right:] == [
+                drafts[right]
+            ]:
                 right += 1
             spent += seconds[size]
         else:
@@ -141,9 +143,7 @@ def _seconds_with(
     return spent
 
 
-def compare(
-    path: Path, score: Score, threads: int, rounds: int, tokens: int
-) -> dict[str, object]:
+def compare(path: Path, score: Score, threads: int, rounds: int, tokens: int) -> dict[str, object]:
     """Every task, answered both ways in turn."""
     trial = batch_costs(path, threads)
     plain_options = LoadOptions(context=CONTEXT, threads=threads)

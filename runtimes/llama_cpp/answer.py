@@ -11,10 +11,12 @@ from edgellm.events import (
     PrefillProgress,
     TextDelta,
     Timings,
+    TokenLikelihoods,
     Usage,
 )
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.decoding import Decoder
+from edgellm.runtimes.llama_cpp.likelihoods import Likelihoods
 from edgellm.runtimes.llama_cpp.sequences import Sequences
 from edgellm.runtimes.llama_cpp.transcript import Part, all_tokens, generated_part
 from edgellm.runtimes.options import SamplingOptions
@@ -36,6 +38,7 @@ class Answer:
         shorter: Callable[[int], Parts | None],
         context_tokens: int,
         sampling: SamplingOptions,
+        likelihoods: Likelihoods | None,
         drop_space: bool,
         cancel: CancelToken,
         started: float,
@@ -44,6 +47,7 @@ class Answer:
 
         pieces: the bytes of each token as they are shown; None for those that end an answer.
         shorter: a prompt of so many tokens at most that lacks the oldest turns; None for none.
+        likelihoods: reads how likely the tokens were; None where nobody asked.
         drop_space: whether a space in front of the answer is the vocabulary's own.
         """
         self._sequences = sequences
@@ -54,6 +58,8 @@ class Answer:
         self._shorter = shorter
         self._context_tokens = context_tokens
         self._max_tokens = sampling.max_tokens
+        self._likelihoods = likelihoods
+        self._likely: list[TokenLikelihoods] = []  # of the tokens since the last delta
         self._drops_space = self._drop_space = drop_space
         self._cancel = cancel
         self._started = started
@@ -73,9 +79,9 @@ class Answer:
                 reason = yield from self._go_on()
         finally:
             self._remember()
-        if held := "" if self._text.stopped else self._text.flush():
-            self._shown.append(held)
-            yield TextDelta(held)
+        held = "" if self._text.stopped else self._text.flush()
+        if held or self._likely:
+            yield self._delta(held)
         if reason == "context_full":
             yield ContextFull(used=len(self._sequence.tokens), limit=self._context_tokens)
         yield self._done(reason, load_s)
@@ -107,9 +113,13 @@ class Answer:
         delta, reason = self._step()
         self._decode_s += perf_counter() - began
         if delta:
-            self._shown.append(delta)
-            yield TextDelta(delta)
+            yield self._delta(delta)
         return reason
+
+    def _delta(self, text: str) -> TextDelta:
+        self._shown.append(text)
+        likely, self._likely = tuple(self._likely), []
+        return TextDelta(text, likely)
 
     def _make_room(self) -> Generator[Event, None, str]:
         """Let the oldest turns go and keep what was generated, of which the cache lacks one token.
@@ -139,7 +149,10 @@ class Answer:
         if not self._generated:
             self._first_token_s = perf_counter() - self._started
         delta = reason = ""
-        for token in tokens:
+        for index, token in enumerate(tokens):
+            if self._likelihoods is not None and self._pieces[token] is not None:
+                row = self._decoder.row(index)
+                self._likely.append(self._likelihoods.of(token, row))
             text, reason = self._take(token)
             delta += text
             if reason:

@@ -120,11 +120,25 @@ class Context:
         with self._native:
             return np.ctypeslib.as_array(llama.llama_get_logits(self.handle), (rows, n_vocab))
 
-    def sample(self, chain: int, row: int = -1) -> int:
+    def row(self, n_vocab: int, row: int) -> "NDArray[np.float32]":
+        """Logits of one token of the last batch, -1 being its last: llama.cpp's, [n_vocab]."""
+        import numpy as np
+
+        with self._native:
+            return np.ctypeslib.as_array(llama.llama_get_logits_ith(self.handle, row), (n_vocab,))
+
+    def sample(self, chain: "llama.llama_sampler_p", row: int = -1) -> int:
         """A token from the logits of one token of the last batch; -1 is its last."""
         with self._native:
             token: int = llama.llama_sampler_sample(chain, self.handle, row)
             return token
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The model stays until this is left. Raises RuntimeFailure once it has been closed."""
+        with self._native:
+            self.check_open()
+            yield
 
     @contextmanager
     def heeding(self, cancel: CancelToken) -> Iterator[None]:

@@ -13,9 +13,11 @@ from edgellm.events import ContextFull, ContextTrimmed, EngineFallback, Event, M
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.answer import Answer, Parts
 from edgellm.runtimes.llama_cpp.bindings import llama
+from edgellm.runtimes.llama_cpp.constraint import Constraint
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.decoding import Decoder, PlainDecoder
 from edgellm.runtimes.llama_cpp.library import Library
+from edgellm.runtimes.llama_cpp.likelihoods import Likelihoods
 from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
 from edgellm.runtimes.llama_cpp.prompts import read_prompt
 from edgellm.runtimes.llama_cpp.sampling import Sampler
@@ -103,7 +105,8 @@ class LlamaCppModel(Closing):
         tokens, vocabulary = all_tokens(parts), self._vocabulary
         with (
             self._library.failures("generating"),
-            Sampler(request.sampling, vocabulary.n_tokens, tokens) as sampler,
+            self._constraint(request) as constraint,
+            Sampler(request.sampling, vocabulary.n_tokens, tokens, constraint) as sampler,
             self._context.heeding(cancel),
             self._guessing(cancel),
         ):
@@ -117,7 +120,9 @@ class LlamaCppModel(Closing):
                 shorter=lambda most: self._shorter_prompt(request, most),
                 context_tokens=self.info.context,
                 sampling=request.sampling,
-                drop_space=vocabulary.begins_text(tokens[-1]),
+                likelihoods=self._likelihoods(request.logprobs),
+                # A grammar's text is shown as it was read.
+                drop_space=constraint is None and vocabulary.begins_text(tokens[-1]),
                 cancel=cancel,
                 started=started,
             )
@@ -143,6 +148,14 @@ class LlamaCppModel(Closing):
             context_tokens=self.info.context,
             exact=exact,
         )
+
+    def _constraint(self, request: Request) -> "Constraint | nullcontext[None]":
+        if request.grammar is None:
+            return nullcontext()
+        return Constraint(request.grammar, self._vocabulary, self._context, request.shown)
+
+    def _likelihoods(self, top: int | None) -> Likelihoods | None:
+        return None if top is None else Likelihoods(self._context, self._vocabulary, top)
 
     def _fitting_prompt(self, request: Request) -> Generator[Event, None, Parts]:
         """The prompt, without its oldest turns where it would not fit. Raises InputError."""

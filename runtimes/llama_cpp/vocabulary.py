@@ -1,6 +1,7 @@
 """Text to tokens and back with the model's own vocabulary."""
 
 import ctypes
+from functools import cached_property
 from pathlib import Path
 
 from edgellm.errors import InputError, UnsupportedError
@@ -8,10 +9,11 @@ from edgellm.gguf_file import GGUFFile
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.tokenizer.text_rules import SpacePrefix, TextRules
 
+NO_TOKEN = -1  # LLAMA_TOKEN_NULL
 _EOS_IDS = "edgellm.eos_token_ids"
 _BOS_ID = "tokenizer.ggml.bos_token_id"
 _SENTENCEPIECE, _BYTE_PAIRS = 1, 2  # LLAMA_VOCAB_TYPE_*
-_CONTROL, _USER_DEFINED, _BYTE = 8, 16, 32  # LLAMA_TOKEN_ATTR_*
+_UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 8, 16, 32  # LLAMA_TOKEN_ATTR_*
 _MAX_TEXT_BYTES = 1 << 30
 
 
@@ -92,7 +94,8 @@ class Vocabulary:
         return None if not tokens or self._is_special(tokens[0]) else tokens
 
     def is_end(self, token: int) -> bool:
-        return token in self._end_ids or llama.llama_vocab_is_eog(self._vocab, token)
+        """Whether an answer ends with it; NO_TOKEN is one too."""
+        return token < 0 or token in self._end_ids or llama.llama_vocab_is_eog(self._vocab, token)
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes a token stands for; control tokens are empty unless `special`."""
@@ -108,6 +111,30 @@ class Vocabulary:
             ids = {ids[0] for text in shown if len(ids := self.tokenize(text, parse_special=True))}
             self._pieces[shown] = Pieces(self, frozenset(ids))
         return self._pieces[shown]
+
+    def unseen(self, shown: tuple[str, ...] = ()) -> frozenset[int]:
+        """Tokens that show nothing, without those that end an answer to llama.cpp itself."""
+        return self._silent - self._engine_ends - self.pieces(shown).shown
+
+    @property
+    def handle(self) -> llama.llama_vocab_p:
+        return self._vocab
+
+    @property
+    def engine_end(self) -> int | None:
+        """A token that ends an answer to llama.cpp itself; None where there is none."""
+        return min(self._engine_ends, default=None)
+
+    @cached_property
+    def _silent(self) -> frozenset[int]:
+        attribute, silent = llama.llama_vocab_get_attr, _UNKNOWN | _CONTROL
+        found = {t for t in range(self.n_tokens) if attribute(self._vocab, t) & silent}
+        return self._end_ids | found
+
+    @cached_property
+    def _engine_ends(self) -> frozenset[int]:
+        # llama.cpp makes control tokens of all that it lets end an answer.
+        return frozenset(t for t in self._silent if llama.llama_vocab_is_eog(self._vocab, t))
 
     def begins_text(self, last_prompt_token: int) -> bool:
         """Whether an answer's leading space is sentencepiece's own and not to be shown."""
@@ -169,11 +196,11 @@ class Pieces(dict[int, bytes | None]):
     def __init__(self, vocabulary: Vocabulary, shown: frozenset[int]) -> None:
         super().__init__()
         self._vocabulary = vocabulary
-        self._shown = shown
+        self.shown = shown
 
     def __missing__(self, token: int) -> bytes | None:
         ends = self._vocabulary.is_end(token)
-        piece = None if ends else self._vocabulary.piece(token, special=token in self._shown)
+        piece = None if ends else self._vocabulary.piece(token, special=token in self.shown)
         self[token] = piece
         return piece
 

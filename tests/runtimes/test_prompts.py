@@ -1,13 +1,20 @@
 """Generated tokens are found again in a prompt, which says the same text as without them."""
 
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.prompts import read_prompt
+from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.llama_cpp.transcript import Part, all_tokens, generated_part
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
+from edgellm.runtimes.options import LoadOptions
+from tests.support.checkpoints import write_checkpoint
+from tests.support.conversions import convert_folder
 from tests.support.gguf import vocabulary as tiny_vocabulary
+from tests.support.tokenizers import train_byte_level_bpe
 
 TURN = "<|end|><|user|>more<|end|><|assistant|>"
 PROMPT = "<|user|>hi<|end|><|assistant|>"
@@ -55,6 +62,24 @@ def test_a_next_turn_keeps_every_token_that_was_shown(
     prompt = (asked.text + answer.text).decode() + TURN
     read = all_tokens(read_prompt(prompt, tiny._vocabulary, [known]))
     assert read[: len(asked.tokens) + len(answer.tokens)] == [*asked.tokens, *answer.tokens]
+
+
+def test_a_byte_level_vocabulary_is_cut_at_any_space(tmp_path: Path) -> None:
+    train_byte_level_bpe(tmp_path / "source", "llama3")
+    write_checkpoint(tmp_path / "source", vocab_size=4096)
+    artifact = convert_folder(tmp_path / "source", tmp_path / "out")
+    with LlamaCppRuntime().load(artifact.gguf, LoadOptions(context=256, threads=1)) as model:
+        vocabulary = model._vocabulary
+        spelled = [vocabulary.tokenize(letter, parse_special=False)[0] for letter in "the end"]
+        known = answered(vocabulary, "Say it: ", spelled)
+        prompt = "Say it: the end and more"
+        read = read_prompt(prompt, vocabulary, [known])
+        assert [part.text for part in read] == [b"Say it: ", b"the end", b" and more"]
+        assert (
+            list(read[1].tokens) == spelled != vocabulary.tokenize("the end", parse_special=False)
+        )
+        pieces = [vocabulary.piece(token) for token in all_tokens(read)]
+        assert b"".join(pieces).decode() == prompt
 
 
 def test_the_longest_repeated_text_decides(tiny: LlamaCppModel) -> None:

@@ -101,6 +101,51 @@ TRAINING = """
 {% endfor %}
 """
 
+HERMES = """{% for message in messages %}
+{{- '<|im_start|>' + message['role'] + '\\n' }}
+{%- if loop.first and tools %}
+{{- '# Tools\\n<tools>' + (tools | tojson) + '</tools>\\nFor each call return a JSON object with' }}
+{{- ' name and arguments within <tool_call></tool_call> tags.\\n' }}
+{%- endif %}
+{{- message['content'] }}
+{%- for call in message.tool_calls or [] %}
+{{- '\\n<tool_call>\\n' + (call.function | tojson) + '\\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
+"""
+
+DEEPSEEK_R1 = """{{ bos_token }}{% for message in messages %}
+{%- if message['role'] == 'assistant' %}
+{{- '<Assistant>' + message['content'].split('</think>')[-1] + eos_token }}
+{%- else %}{{- '<User>' + message['content'] }}{% endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<Assistant><think>\\n' }}{% endif %}"""
+
+LLAMA31 = """{{ bos_token }}{% for message in messages %}
+{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
+{%- if loop.first and tools %}
+{{- 'Respond in the format {"name": function name, "parameters": dictionary of argument name' }}
+{{- ' and its value}. Do not use variables.\\n\\n' + (tools | tojson) }}
+{%- endif %}
+{{- message['content'] + '<|eot_id|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
+{%- endif %}"""
+
+MISTRAL_TOOLS = """{{ bos_token }}{% for message in messages %}
+{%- if message['role'] == 'user' %}
+{%- if loop.last and tools %}
+{{- '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}
+{%- endif %}
+{{- '[INST]' + message['content'] + '[/INST]' }}
+{%- elif message.tool_calls %}
+{{- '[TOOL_CALLS]' + (message.tool_calls | tojson) + eos_token }}
+{%- else %}{{- message['content'] + eos_token }}{% endif %}
+{%- endfor %}"""
+
 TEMPLATES = {
     "llama3": LLAMA3,
     "mistral": MISTRAL,
@@ -108,4 +153,8 @@ TEMPLATES = {
     "qwen3": QWEN3,
     "gemma": GEMMA,
     "training": TRAINING,
+    "hermes": HERMES,
+    "deepseek-r1": DEEPSEEK_R1,
+    "llama3.1": LLAMA31,
+    "mistral-tools": MISTRAL_TOOLS,
 }
