@@ -13,25 +13,20 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 
 from benchmarks.report import write_result
 from edgellm.events import Done
-from edgellm.quant_tables import load_tables
 from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.llama_cpp.bindings import llama
-from edgellm.runtimes.llama_cpp.library import load_library
-from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
-from edgellm.runtimes.llama_cpp.preconditions import KVFormats
+from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.llama_cpp.speculation.loading import LOGITS_ROWS
+from edgellm.runtimes.llama_cpp.shifting import shared
 from edgellm.runtimes.llama_cpp.speculation.ngram import NgramProposer
 from edgellm.runtimes.llama_cpp.speculation.trial import BatchTrial, try_batches
 from edgellm.runtimes.options import LoadOptions, SamplingOptions
-from edgellm.runtimes.protocol import LoadedModel, Request, ignore_events
+from edgellm.runtimes.protocol import Request
 from tests.support.conversions import convert_folder
 from tests.support.reciter import Score, compose, write_reciter
 
@@ -72,7 +67,7 @@ def make_models(scratch: Path, formats: list[str]) -> tuple[Score, dict[str, Pat
     return score, {name: convert_folder(folder, scratch / name, name).gguf for name in formats}
 
 
-def answer(model: LoadedModel, prompt: str, tokens: int, threads: int) -> Run:
+def answer(model: LlamaCppModel, prompt: str, tokens: int, threads: int) -> Run:
     """The prompt is read first, so that only what is said counts.
 
     On one thread the clock is that of the process, which stands still while others compute.
@@ -85,35 +80,6 @@ def answer(model: LoadedModel, prompt: str, tokens: int, threads: int) -> Run:
     *_, done = model.generate(Request(prompt, greedy))
     assert isinstance(done, Done)
     return Run(done, clock() - began)
-
-
-def batch_costs(path: Path, threads: int) -> BatchTrial:
-    """The curve alone, with more rounds than loading has time for."""
-    library, q8_0 = load_library(), load_tables().kv_formats["q8_0"]
-    with ExitStack() as undo:
-        model = load_weights(
-            library,
-            path,
-            gpu_layers=0,
-            extra_buffers=True,
-            adds_space_prefix=True,
-            weights="read",
-            on_event=ignore_events,
-            cancel=CancelToken(),
-        )
-        undo.callback(llama.llama_model_free, model)
-        context = make_context(
-            library,
-            model,
-            KVFormats(q8_0, q8_0),
-            context_tokens=CONTEXT,
-            ubatch=64,
-            threads=threads,
-            logits_rows=LOGITS_ROWS,
-        )
-        undo.callback(context.close)
-        n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
-        return try_batches(context, n_vocab, CancelToken(), limit_s=20.0, rounds=15)
 
 
 def allowed(prompt: list[int], said: list[int], seconds: Mapping[int, float]) -> float:
@@ -129,45 +95,42 @@ def _seconds_with(
     proposer, text, spent = NgramProposer(), [*prompt, said[0]], seconds[1]
     proposer.begin(text)
     while (start := len(text) - len(prompt)) < len(said):
-        right = 0
+        drafts = []
         if size > 1 and proposer.evidence(text) is not None:
             drafts = proposer.propose(text, size - 1)
-            while right < len(drafts) and said[start : start + right + 1][right:] == [
-                drafts[right]
-            ]:
-                right += 1
-            spent += seconds[size]
-        else:
-            spent += seconds[1]
+        right = shared(drafts, said[start:])
+        spent += seconds[len(drafts) + 1]
         text += said[start : start + right + 1]
     return spent
 
 
 def compare(path: Path, score: Score, threads: int, rounds: int, tokens: int) -> dict[str, object]:
     """Every task, answered both ways in turn."""
-    trial = batch_costs(path, threads)
-    plain_options = LoadOptions(context=CONTEXT, threads=threads)
-    guessing_options = LoadOptions(context=CONTEXT, threads=threads, speculate="ngram")
-    runtime, rows = LlamaCppRuntime(), {}
-    with (
-        runtime.load(path, plain_options) as plain,
-        runtime.load(path, guessing_options) as guessing,
-    ):
+    options = LoadOptions(context=CONTEXT, threads=threads, speculate="ngram")
+    with LlamaCppRuntime().load(path, options) as model:
+        n_vocab, never = model._vocabulary.n_tokens, CancelToken()
+        trial = try_batches(model._context, n_vocab, never, limit_s=20.0, rounds=15)
+        rows = {}
         for name, prompt in tasks(score).items():
-            pairs = [
-                (
-                    answer(plain, prompt, tokens, threads),
-                    answer(guessing, prompt, tokens, threads),
-                )
-                for _ in range(rounds)
-            ]
-            rows[name] = _row(plain, prompt, pairs, trial)
+            pairs = [both_ways(model, prompt, tokens, threads) for _ in range(rounds)]
+            rows[name] = _row(model, prompt, pairs, trial)
             print(path.parent.name, name, rows[name], flush=True)
     return {"batches": _curve(trial), "tasks": rows}
 
 
+def both_ways(model: LlamaCppModel, prompt: str, tokens: int, threads: int) -> tuple[Run, Run]:
+    """One answer without guesses and one with them.
+
+    By the same model: where a copy of the weights lies in memory moves its speed by some percent.
+    """
+    speculation, model._speculation = model._speculation, None
+    plain = answer(model, prompt, tokens, threads)
+    model._speculation = speculation
+    return plain, answer(model, prompt, tokens, threads)
+
+
 def _row(
-    model: LoadedModel, prompt: str, pairs: list[tuple[Run, Run]], trial: BatchTrial
+    model: LlamaCppModel, prompt: str, pairs: list[tuple[Run, Run]], trial: BatchTrial
 ) -> dict[str, object]:
     text = pairs[0][0].done.text
     read = model.tokenize(prompt)

@@ -52,16 +52,18 @@ def compose(refrain: int, story: int, seed: int = 0) -> Score:
 
 def write_reciter(folder: Path, score: Score, **config: object) -> Path:
     """A checkpoint with the bundled tokenizer that goes on as the score has it."""
-    write_checkpoint(folder, dtype="F16", tokenizer=True, tie_word_embeddings=False, **config)
+    config = {"tie_word_embeddings": False, **config}
+    write_checkpoint(folder, tokenizer=True, **config)  # type: ignore[arg-type]
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     arrays = dict(random_tensors("llama", written, seed=0))
-    embedding = arrays["model.embed_tokens.weight"] * np.float32(written["hidden_size"] ** 0.5)
-    for name, array in arrays.items():
+    loudness = np.float32(written["hidden_size"] ** 0.5)
+    embedding = arrays["model.embed_tokens.weight"] * loudness
+    for name in arrays:
         if name.endswith(("o_proj.weight", "down_proj.weight")):
-            arrays[name] = array * np.float32(_WHISPER)
+            np.multiply(arrays[name], _WHISPER, out=arrays[name])
     head = np.zeros_like(embedding)
     head[list(score.order.values())] = embedding[list(score.order)]
     arrays["model.embed_tokens.weight"] = embedding
-    arrays["lm_head.weight"] = head / np.float32(written["hidden_size"] ** 0.5)
-    write_weights(folder, arrays, "F16")
+    arrays["lm_head.weight"] = head / loudness
+    write_weights(folder, arrays)
     return folder
