@@ -68,10 +68,18 @@ def buffer_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
     mask_bytes = F16_BYTES * tokens * cells
     # Token ids, positions and cache indices, and the padding of every small tensor.
     inputs_bytes = 80 * tokens + 4096
-    # In the graph, and handed to the caller.
-    logits_bytes = 2 * F32_BYTES * spec.vocab_size * run.logits_rows
+    logits_bytes = _logits_bytes(spec, run, graph_bytes)
     caches_bytes = sum(_cache_scratch_bytes(spec, fmt, cells) for fmt in (run.key, run.value))
     return graph_bytes + mask_bytes + inputs_bytes + logits_bytes + caches_bytes
+
+
+def _logits_bytes(spec: ModelSpec, run: RunSettings, graph_bytes: int) -> int:
+    """Of logits in the graph, and as handed to the caller. The graph puts all rows but one where
+    the blocks, which are done by then, had theirs.
+    """
+    row_bytes = F32_BYTES * spec.vocab_size
+    more_bytes = (run.logits_rows - 1) * row_bytes
+    return 2 * row_bytes + more_bytes + max(more_bytes - graph_bytes, 0)
 
 
 def _work_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:

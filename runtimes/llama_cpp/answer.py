@@ -68,6 +68,7 @@ class Answer:
         self._prompt_tokens = len(self._prompt)
         self._cached = len(self._sequence.tokens)
         self._generated: list[int] = []
+        self._has_end = False  # whether a token said so
         self._prefill_s = self._decode_s = self._first_token_s = 0.0
         self._sequence.parts = prompt
 
@@ -163,6 +164,7 @@ class Answer:
         """(new text, why it ended or an empty text) of one token."""
         piece = self._pieces[token]
         if piece is None:
+            self._has_end = True
             return "", "end"
         self._generated.append(token)
         if self._drop_space and piece:
@@ -174,8 +176,13 @@ class Answer:
         return delta, "length" if len(self._generated) == self._max_tokens else ""
 
     def _remember(self) -> None:
-        """Leave the sequence as the answer was: a decoder may have gone beyond its end."""
+        """Leave the sequence as the answer was: a decoder may have gone beyond its end.
+
+        Only a token that ends the answer is taken from behind its last one, which is then held.
+        """
         length = len(self._prompt) + len(self._generated)
+        if self._generated and not self._has_end:
+            length -= 1
         if len(self._sequence.tokens) > length:
             self._sequence.cut(length)
         answer = generated_part(self._generated, self._pieces, drop_space=self._drops_space)

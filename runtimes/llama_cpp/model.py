@@ -82,7 +82,7 @@ class LlamaCppModel(Closing):
     def memory(self) -> MemoryUse:
         buffers = self._buffers
         if self._speculation is not None:
-            buffers += self._speculation.proposer.buffers
+            buffers += self._speculation.buffers
         return MemoryUse(
             weights_bytes=buffers.weights_bytes,
             kv_cache_bytes=buffers.kv_cache_bytes,

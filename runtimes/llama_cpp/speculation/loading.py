@@ -74,7 +74,7 @@ def open_speculation(
     proposer: Proposer = NgramProposer()
     if setup.draft is not None:
         proposer = _load_draft(library, setup.draft, n_vocab, setup, cancel)
-    return Speculation(proposer, trial)
+    return Speculation(proposer, trial, n_vocab)
 
 
 def _load_draft(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from edgellm.closing import Closing
+from edgellm.memory import F32_BYTES
+from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
 from edgellm.runtimes.llama_cpp.speculation.acceptance import Acceptance
 from edgellm.runtimes.llama_cpp.speculation.batch_costs import BatchCosts
 from edgellm.runtimes.llama_cpp.speculation.draft_length import best_draft_length
@@ -17,12 +19,22 @@ _WATCHED = 4  # tokens, where guessing takes time
 class Speculation(Closing):
     """Owns the proposer of one model; decides how many tokens to guess."""
 
-    def __init__(self, proposer: Proposer, trial: BatchTrial) -> None:
+    def __init__(self, proposer: Proposer, trial: BatchTrial, n_vocab: int) -> None:
         self.proposer = proposer
+        self._n_vocab = n_vocab
         self._sizes = {exact: trial.sizes(exact=exact) for exact in (False, True)}
         self._acceptance = Acceptance(proposer.evidences, MOST_DRAFTED)
         self._costs = BatchCosts(trial.seconds)
         self._allowance_s = 0.0
+
+    @property
+    def buffers(self) -> BufferBytes:
+        """What guessing takes beside the model and its context.
+
+        The engine makes room for more rows of logits when the first batch wants them.
+        """
+        rows = BufferBytes(compute_bytes=F32_BYTES * MOST_DRAFTED * self._n_vocab)
+        return self.proposer.buffers + rows
 
     def helps(self, *, exact: bool) -> bool:
         """Whether there is a size of batch that such an answer may use."""
