@@ -109,7 +109,9 @@ def compare(path: Path, score: Score, threads: int, rounds: int, tokens: int) ->
     options = LoadOptions(context=CONTEXT, threads=threads, speculate="ngram")
     with LlamaCppRuntime().load(path, options) as model:
         n_vocab, never = model._vocabulary.n_tokens, CancelToken()
-        trial = try_batches(model._context, n_vocab, never, limit_s=20.0, rounds=15)
+        trial = try_batches(
+            model._context, n_vocab, never, limit_s=20.0, rounds=15, depth=REFRAIN + tokens // 2
+        )
         rows = {}
         for name, prompt in tasks(score).items():
             pairs = [both_ways(model, prompt, tokens, threads) for _ in range(rounds)]

@@ -8,6 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgellm.bundled import bundled_checkpoint
+from edgellm.errors import Cancelled
+from edgellm.events import Event, LoadProgress
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
@@ -86,3 +88,23 @@ def test_a_trial_without_time_tries_the_small_sizes_only(tiny_gguf: Path) -> Non
         n_vocab = model._vocabulary.n_tokens
         trial = try_batches(model._context, n_vocab, CancelToken(), limit_s=0.0)
     assert set(trial.seconds) == {1, 2, 3, 4}
+
+
+def test_a_trial_that_is_cancelled_leaves_nothing_behind(tmp_path: Path, tiny_gguf: Path) -> None:
+    cancel = CancelToken()
+
+    def stop(event: Event) -> None:
+        if isinstance(event, LoadProgress) and event.fraction == 1:
+            cancel.cancel()
+
+    with pytest.raises(Cancelled):
+        LlamaCppRuntime(tmp_path).load(tiny_gguf, GUESSING, stop, cancel)
+    assert not (tmp_path / "batches").exists()
+
+
+def test_a_cancelled_trial_ends_at_once(tiny_gguf: Path) -> None:
+    cancel = CancelToken()
+    cancel.cancel()
+    with LlamaCppRuntime().load(tiny_gguf, GUESSING) as model:
+        trial = try_batches(model._context, model._vocabulary.n_tokens, cancel)
+    assert set(trial.seconds) == {1}

@@ -57,13 +57,13 @@ def write_reciter(folder: Path, score: Score, **config: object) -> Path:
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     arrays = dict(random_tensors("llama", written, seed=0))
     loudness = np.float32(written["hidden_size"] ** 0.5)
-    embedding = arrays["model.embed_tokens.weight"] * loudness
-    for name in arrays:
+    embedding = np.multiply(arrays["model.embed_tokens.weight"], loudness, dtype=np.float32)
+    for name, array in arrays.items():
         if name.endswith(("o_proj.weight", "down_proj.weight")):
-            np.multiply(arrays[name], _WHISPER, out=arrays[name])
+            np.multiply(array, _WHISPER, out=array)
     head = np.zeros_like(embedding)
     head[list(score.order.values())] = embedding[list(score.order)]
     arrays["model.embed_tokens.weight"] = embedding
-    arrays["lm_head.weight"] = head / loudness
+    arrays["lm_head.weight"] = np.divide(head, loudness, out=head)
     write_weights(folder, arrays)
     return folder

@@ -76,16 +76,19 @@ def try_batches(
     one_token: bool = False,
     limit_s: float = LIMIT_S,
     rounds: int = _ROUNDS,
+    depth: int = _DEPTH,
 ) -> BatchTrial:
     """Decode the same tokens singly and in batches, until the time is up.
 
     one_token: batches of one token again and again, which in a mixture of experts all go to the
-    same few: the fullest batch that an expert can meet. The context must hold ROOM tokens and
-    give logits of the largest size; it is empty afterwards. Raises StatusError.
+    same few: the fullest batch that an expert can meet. depth: tokens before those tried. The
+    context must hold ROOM tokens, or as many more as it is deeper, and give logits of the largest
+    size; it is empty afterwards. Raises StatusError.
     """
-    spread = [(7919 * index + n_vocab // 2) % n_vocab for index in range(ROOM)]
-    tokens = [spread[0]] * ROOM if one_token else spread
-    trial = _Trial(context, n_vocab, tokens, cancel)
+    count = depth + ROOM - _DEPTH
+    spread = [(7919 * index + n_vocab // 2) % n_vocab for index in range(count)]
+    tokens = [spread[0]] * count if one_token else spread
+    trial = _Trial(context, n_vocab, tokens, depth, cancel)
     try:
         trial.run(sizes, limit_s, rounds)
     finally:
@@ -97,11 +100,17 @@ class _Trial:
     """Samples and comparisons so far."""
 
     def __init__(
-        self, context: Context, n_vocab: int, tokens: list[int], cancel: CancelToken
+        self,
+        context: Context,
+        n_vocab: int,
+        tokens: list[int],
+        depth: int,
+        cancel: CancelToken,
     ) -> None:
         self._context = context
         self._n_vocab = n_vocab
         self._tokens = tokens
+        self._depth = depth
         self._cancel = cancel
         self._seconds: dict[int, list[float]] = {1: []}
         self._differs: set[int] = set()
@@ -110,7 +119,11 @@ class _Trial:
     def run(self, sizes: Sequence[int], limit_s: float, rounds: int) -> None:
         until = perf_counter() + limit_s
         self._context.clear()
-        self._single = [digest for place in range(ROOM) for digest in self._decode(place, 1)]
+        for start in range(0, self._depth, self._context.ubatch):
+            piece = self._tokens[start : min(start + self._context.ubatch, self._depth)]
+            self._context.decode(piece)
+        for place in range(self._depth, len(self._tokens)):
+            self._single += self._decode(place, 1)
         for done in range(rounds):
             for size in sizes:
                 if not self._has_time(size, until, first=not done):
@@ -118,20 +131,21 @@ class _Trial:
                 self._compare(size)
 
     def found(self) -> BatchTrial:
-        seconds = {size: statistics.median(found) for size, found in self._seconds.items()}
+        seconds = {size: statistics.median(found) for size, found in self._seconds.items() if found}
         return BatchTrial(MappingProxyType(seconds), frozenset(seconds) - self._differs - {1})
 
     def _has_time(self, size: int, until: float, *, first: bool) -> bool:
         """The sizes up to 4 are tried however slow the model is."""
+        if self._cancel.cancelled:
+            return False
         expected_s = size * statistics.median(self._seconds[1])
-        in_time = perf_counter() + expected_s < until or (first and size <= 4)
-        return in_time and not self._cancel.cancelled
+        return perf_counter() + expected_s < until or (first and size <= 4)
 
     def _compare(self, size: int) -> None:
         """A batch, and one token after it, which reads what the batch left in the cache."""
-        self._context.cut(0, _DEPTH)
-        digests = [*self._decode(_DEPTH, size), *self._decode(_DEPTH + size, 1)]
-        if digests != self._single[_DEPTH : _DEPTH + size + 1]:
+        self._context.cut(0, self._depth)
+        digests = [*self._decode(self._depth, size), *self._decode(self._depth + size, 1)]
+        if digests != self._single[: size + 1]:
             self._differs.add(size)
 
     def _decode(self, place: int, size: int) -> list[bytes]:
