@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import msgspec
 
 from edgellm.events import Event, ReasoningDelta, TextDelta, TokenLikelihoods, ToolCall
-from edgellm.runtimes.text_stream import begun
 
 _ID_BYTES = 5
 _ID_CHARACTERS = 9  # Mistral's templates refuse any other number
@@ -260,7 +259,7 @@ class DialectParser:
 
     def _certain(self, marks: tuple[str, ...], last: bool) -> str:
         """Take out what cannot be the beginning of a mark."""
-        keep = 0 if last else begun(self._held, marks)
+        keep = 0 if last else _begun(self._held, marks)
         certain = self._held[: len(self._held) - keep]
         self._held = self._held[len(certain) :]
         return certain
@@ -281,3 +280,12 @@ def _outside_strings(text: str, closing: str) -> int:
     while at >= 0 and re.sub(r"\\.", "", text[:at]).count('"') % 2:
         at = text.find(closing, at + 1)
     return at
+
+
+def _begun(text: str, marks: tuple[str, ...]) -> int:
+    """Length of the longest end of the text that begins one of the marks."""
+    longest = max(map(len, marks), default=0) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(mark.startswith(text[-length:]) for mark in marks):
+            return length
+    return 0

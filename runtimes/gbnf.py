@@ -16,7 +16,7 @@ MAX_NESTING = 64  # groups inside groups
 MAX_REPEATS = 2000  # llama.cpp's own; it takes a larger maximum for none
 MAX_PARTS = 200_000  # elements after expansion, and a few for each rule that it makes
 MAX_DEPTH = 2500  # rules entered before a character is read: frames on the engine's stack
-MAX_BRANCHES = 10_000  # ways to enter one rule: places the engine follows at once
+MAX_BRANCHES = 5_000  # ways to enter one rule: places the engine follows at once
 MAX_WALK = 20_000_000  # steps of llama.cpp's own search for left recursion
 
 _TEXT = -1  # an element that reads characters; others are the number of a rule

@@ -1,12 +1,14 @@
 """How JSON values are written, as GBNF: texts, whole numbers of a range, decimals of a range."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby, takewhile
 from types import MappingProxyType
 
 MOST_WHOLE = 10**15 - 1  # every whole number up to here is exact in a double
 _FRACTION = '("." [0-9]{1,6})?'
 _FRACTION_ABOVE_0 = '"." [0-9]{0,5} [1-9]'
+_SHARED_DEPTH = 16
 _STEP = 1000  # characters in one rule of a long text; llama.cpp repeats at most 2000 times
 
 # Written out, never as what they are not: only then are bytes that are no UTF-8 left out.
@@ -34,7 +36,12 @@ def literal(text: str) -> str:
 
 def constant(value: object) -> str:
     """GBNF of one JSON value, written the usual way."""
-    return literal(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    return literal(_written(value))
+
+
+def constants(values: Iterable[object]) -> str:
+    """One of these JSON values. What they begin with in common is read once, which is quicker."""
+    return _choice(sorted({_written(value) for value in values}), _SHARED_DEPTH)
 
 
 def whole_numbers(low: int, high: int) -> str:
@@ -71,6 +78,23 @@ def repeated(item: str, least: int, most: int | None) -> str:
         tail = f"{item}*" if most is None else f"{item}{{0,{most - least}}}"
     head = [f"{item}{{{_STEP}}}"] * (least // _STEP) + [f"{item}{{{least % _STEP}}}"]
     return " ".join([*(head if least % _STEP else head[:-1]), tail])
+
+
+def _written(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _choice(texts: Sequence[str], depth: int) -> str:
+    """One of some texts in order; depth: how many groups may lie inside one another."""
+    if len(texts) == 1 or depth == 0:
+        return " | ".join(map(literal, texts))
+    # Of texts in order, all share what the first and the last do.
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(texts[0], texts[-1], strict=False))
+    if shared := sum(1 for _ in alike):
+        rest = _choice([text[shared:] for text in texts], depth - 1)
+        return f"{literal(texts[0][:shared])} ({rest})"
+    groups = groupby(texts, key=lambda text: text[:1])
+    return " | ".join(_choice(list(group), depth) for _, group in groups)
 
 
 def _without(low: int, high: int, code: int) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ from edgellm.runtimes.gbnf import check_grammar
 from edgellm.runtimes.json_text import (
     PRIMITIVES,
     constant,
+    constants,
     decimals,
     is_plain,
     literal,
@@ -156,7 +157,7 @@ class _Compiler:
         if not fitting:
             raise schema_error(where, "none of the values has the type beside them")
         try:
-            return " | ".join(dict.fromkeys(constant(value) for value in fitting))
+            return constants(fitting)
         except ValueError as error:
             raise schema_error(where, str(error)) from None
 

@@ -1,7 +1,6 @@
 """From the bytes of tokens to text a person may see: whole characters, no stop strings."""
 
 from codecs import getincrementaldecoder
-from collections.abc import Sequence
 
 
 class StopFilter:
@@ -12,18 +11,22 @@ class StopFilter:
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = stops
+        self._beginnings = {stop[:length] for stop in stops for length in range(1, len(stop))}
+        self._longest = max(map(len, self._beginnings), default=0)
         self._held = ""
         self.stopped = False
 
     def feed(self, text: str) -> str:
         """The text that may be shown now; after a stop string nothing more may be fed."""
+        if not self._stops:
+            return text
         held = self._held + text
         found = [at for at in (held.find(stop) for stop in self._stops) if at >= 0]
         if found:
             self.stopped = True
             self._held = ""
             return held[: min(found)]
-        safe = len(held) - begun(held, self._stops)
+        safe = len(held) - self._undecided(held)
         self._held = held[safe:]
         return held[:safe]
 
@@ -32,14 +35,12 @@ class StopFilter:
         held, self._held = self._held, ""
         return held
 
-
-def begun(text: str, marks: Sequence[str]) -> int:
-    """Length of the longest end of the text that begins one of the marks."""
-    longest = max(map(len, marks), default=0) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(mark.startswith(text[-length:]) for mark in marks):
-            return length
-    return 0
+    def _undecided(self, held: str) -> int:
+        """Length of the longest end of `held` that begins a stop string."""
+        for length in range(min(self._longest, len(held)), 0, -1):
+            if held[-length:] in self._beginnings:
+                return length
+        return 0
 
 
 class TextStream:

@@ -77,7 +77,14 @@ class Answer:
         try:
             reason = yield from self._read(self._prompt)
             while not reason:
-                reason = yield from self._go_on()
+                if self._generated and len(self._sequence.tokens) == self._context_tokens:
+                    reason = yield from self._make_room()
+                    continue
+                began = perf_counter()
+                delta, reason = self._step()
+                self._decode_s += perf_counter() - began
+                if delta:
+                    yield self._delta(delta)
         finally:
             self._remember()
         held = "" if self._text.stopped else self._text.flush()
@@ -102,20 +109,6 @@ class Answer:
             self._prefill_s += perf_counter() - began
             yield PrefillProgress(cached, done + len(batch), total)
         return ""
-
-    def _go_on(self) -> Generator[Event, None, str]:
-        """One more batch, once there is room for it.
-
-        Returns why the answer ends with it, or an empty text.
-        """
-        if self._generated and len(self._sequence.tokens) == self._context_tokens:
-            return (yield from self._make_room())
-        began = perf_counter()
-        delta, reason = self._step()
-        self._decode_s += perf_counter() - began
-        if delta:
-            yield self._delta(delta)
-        return reason
 
     def _delta(self, text: str) -> TextDelta:
         self._shown.append(text)

@@ -13,7 +13,7 @@ from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import StatusError
 from edgellm.runtimes.llama_cpp.vocabulary import NO_TOKEN, Vocabulary
 
-LIMIT_S = 2.0  # for one token; an ambiguous grammar takes twice as long with each
+LIMIT_S = 1.0  # for one token; an ambiguous grammar takes four times as long with each
 
 
 class Constraint(Closing):

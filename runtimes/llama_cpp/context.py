@@ -130,7 +130,7 @@ class Context:
     def sample(self, chain: "llama.llama_sampler_p", row: int = -1) -> int:
         """A token from the logits of one token of the last batch; -1 is its last."""
         with self._native:
-            token: int = llama.llama_sampler_sample(chain, self.handle, row)
+            token: int = llama.llama_sampler_sample(chain, self._handle or self.handle, row)
             return token
 
     @contextmanager
@@ -171,7 +171,7 @@ class Context:
     def _decode(self, count: int) -> bool:
         self._batch.n_tokens = count
         with self._native:
-            status: int = llama.llama_decode(self.handle, self._batch)
+            status: int = llama.llama_decode(self._handle or self.handle, self._batch)
         if status == 0:
             return True
         if status == _ABORTED:

@@ -72,17 +72,37 @@ class CachedSequence:
         wanted: see Context.decode. drops: whether other sequences make room where there is none.
         Raises NoRoomError, with nothing changed, and StatusError; the sequence is then empty.
         """
-        if not self._add(lambda: self._context.decode(tokens, wanted), drops=drops):
-            return False
-        self.tokens.extend(tokens)
-        return True
+        try:
+            added = self._context.decode(tokens, wanted)
+        except NoRoomError:
+            if not drops or not self._make_room():
+                raise
+            return self.append(tokens, wanted)
+        except StatusError:
+            self.clear()
+            raise
+        if added:
+            self.tokens.extend(tokens)
+            self._moved = False
+        else:
+            self._after_a_stop()
+        return added
 
     def append_one(self, token: int) -> bool:
         """Compute one more; see append()."""
-        if not self._add(lambda: self._context.decode_one(token)):
-            return False
-        self.tokens.append(token)
-        return True
+        try:
+            added = self._context.decode_one(token)
+        except NoRoomError:
+            return self.append((token,))
+        except StatusError:
+            self.clear()
+            raise
+        if added:
+            self.tokens.append(token)
+            self._moved = False
+        else:
+            self._after_a_stop()
+        return added
 
     def cut(self, length: int) -> bool:
         """Keep so many tokens; False when the memory cannot go back: then none are kept."""
@@ -108,22 +128,10 @@ class CachedSequence:
         del self.tokens[gap.start : end]
         self._moved = True
 
-    def _add(self, decode: Callable[[], bool], *, drops: bool = True) -> bool:
-        while True:
-            try:
-                added = decode()
-            except NoRoomError:
-                if not drops or not self._make_room():
-                    raise
-            except StatusError:
-                self.clear()
-                raise
-            else:
-                if not added:
-                    # A cancelled batch may have turned the keys of some layers only.
-                    self.cut(0 if self._moved else len(self.tokens))
-                self._moved = False
-                return added
+    def _after_a_stop(self) -> None:
+        """A cancelled batch may have turned the keys of some layers only."""
+        self.cut(0 if self._moved else len(self.tokens))
+        self._moved = False
 
 
 class Sequences:

@@ -8,7 +8,7 @@ import pytest
 
 from edgellm.errors import UsageError
 from edgellm.events import Done
-from edgellm.runtimes.json_text import decimals, whole_numbers
+from edgellm.runtimes.json_text import constants, decimals, whole_numbers
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.options import SamplingOptions
 from edgellm.runtimes.protocol import Request
@@ -52,6 +52,7 @@ SQUARE = {
     "required": ["kind", "side"],
 }
 SCHEMAS: dict[str, Any] = {
+    "names": {"enum": ["a", "ab", "abc", "", 'a"', "b", 1, 12, [1], "\u00e9", "\u00e8", "x" * 20]},
     "person": PERSON,
     "tree": TREE,
     "shapes": {"type": "array", "items": {"oneOf": [CIRCLE, SQUARE]}, "minItems": 1, "maxItems": 2},
@@ -96,9 +97,18 @@ def test_a_schema_without_wishes_gives_some_json(tiny: LlamaCppModel, schema: ob
     assert sum(ends) >= 2
 
 
+def test_values_that_begin_alike_are_all_there() -> None:
+    words = ["a" * n for n in range(1, 40)] + [f"b{n}" for n in range(200)]
+    written = as_expression(constants(words))
+    assert all(written.fullmatch(json.dumps(word)) for word in words)
+    assert not any(written.fullmatch(f'"{word}"') for word in ("", "b", "b200", "a" * 40, "c"))
+
+
 def as_expression(gbnf: str) -> re.Pattern[str]:
     """Of grammars with texts of digits, classes and groups alone, whose marks regexes share."""
-    return re.compile(re.sub(r'"([^"]*)"', lambda m: re.escape(m[1]), gbnf).replace(" ", ""))
+    text = r'"((?:[^"\\]|\\.)*)"'
+    plain = re.sub(text, lambda m: re.escape(m[1].replace("\\", "")), gbnf)
+    return re.compile(plain.replace(" ", ""))
 
 
 @pytest.mark.parametrize(
