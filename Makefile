@@ -25,6 +25,7 @@ check: .venv/test.stamp .venv/check.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/basedpyright
 	$(BIN)/python -m pytest --quiet tests/test_imports.py
 
 clean:

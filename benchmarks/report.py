@@ -17,7 +17,7 @@ def machine() -> dict[str, Any]:
     """The machine without its name: processor, cores, memory, operating system."""
     from edgellm.hardware import detect_hardware
 
-    hardware = detect_hardware()
+    hardware = detect_hardware(gpus=False)
     return {
         "processor": hardware.processor,
         "logical_cores": hardware.logical_cores,

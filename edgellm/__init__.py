@@ -5,16 +5,19 @@
     tables = edgellm.load_tables()
     plan = edgellm.make_plan(spec, edgellm.Budget(4096, memory_bytes=2**30), tables)
     artifact = edgellm.convert(checkpoint, spec, plan, Path("llama-1b"), tables=tables)
-    with edgellm.open_runtime("llama.cpp").load(artifact.gguf, options, on_event) as model: ...
+    with edgellm.load(artifact.folder) as model:
+        print(model.chat().send("Hello").result().text)
 
 Each name is imported when it is first used, so that `import edgellm` costs nothing.
 """
 
+import sys
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgellm.apps.loading import load, load_async
     from edgellm.artifact import Artifact, open_artifact
     from edgellm.checkpoint import Checkpoint, open_checkpoint
     from edgellm.converters.gguf.convert import convert
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from edgellm.plan import Budget, Plan
     from edgellm.planner import make_plan
     from edgellm.quant_tables import load_tables
-    from edgellm.runtimes import open_runtime
+    from edgellm.runtimes.model import Model
     from edgellm.spec import ModelSpec
 
 __all__ = [
@@ -31,14 +34,16 @@ __all__ = [
     "Budget",
     "Checkpoint",
     "EdgeLLMError",
+    "Model",
     "ModelSpec",
     "Plan",
     "convert",
+    "load",
+    "load_async",
     "load_tables",
     "make_plan",
     "open_artifact",
     "open_checkpoint",
-    "open_runtime",
     "read_spec",
 ]
 
@@ -48,14 +53,16 @@ _HOMES = MappingProxyType(
         "Budget": "edgellm.plan",
         "Checkpoint": "edgellm.checkpoint",
         "EdgeLLMError": "edgellm.errors",
+        "Model": "edgellm.runtimes.model",
         "ModelSpec": "edgellm.spec",
         "Plan": "edgellm.plan",
         "convert": "edgellm.converters.gguf.convert",
+        "load": "edgellm.apps.loading",
+        "load_async": "edgellm.apps.loading",
         "load_tables": "edgellm.quant_tables",
         "make_plan": "edgellm.planner",
         "open_artifact": "edgellm.artifact",
         "open_checkpoint": "edgellm.checkpoint",
-        "open_runtime": "edgellm.runtimes",
         "read_spec": "edgellm.families",
     }
 )
@@ -69,3 +76,9 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if getattr(sys, "frozen", False):
+    from edgellm.children import become_child
+
+    become_child()

@@ -16,6 +16,7 @@ from edgellm.progress import Progress, ProgressSink
 from edgellm.units import format_bytes
 
 _PIECE_BYTES = 1 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _SPARE_BYTES = 64 << 20  # left free for everything else on the disk
 
 
@@ -116,16 +117,16 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def new_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A file to write that takes `path`'s place, durably, once the block ends without an error.
 
-    After a crash `path` holds the old bytes or the new ones. Raises OutputError; what goes wrong
-    inside the block is the caller's to name.
+    After a crash `path` holds the old bytes or the new ones. private: for this user's eyes only.
+    Raises OutputError; what goes wrong inside the block is the caller's to name.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
         with output_errors(path):
-            file = partial.open("wb", buffering=0)
+            file = _open_private(partial) if private else partial.open("wb", buffering=0)
         with file:
             yield file
             with output_errors(path):
@@ -136,6 +137,12 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _open_private(path: Path) -> BinaryIO:
+    """A new file of mode 0600; one that is there already may be open to others."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, _NEW, 0o600), "wb", buffering=0)
 
 
 def write_file(path: Path, payload: bytes) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
+from edgellm.backends import Backend
 from edgellm.errors import UnsupportedError, UsageError
 
 
@@ -114,6 +115,7 @@ class Tables:
     kv_pairs: tuple[tuple[str, str], ...]  # (K, V) format names to choose from, most bits first
     engines: Mapping[str, EngineFacts]
     priors: StaticPriors
+    backends: Mapping[str, Backend]
 
     def weight_format(self, name: str) -> WeightFormat:
         """The row called `name`, in any letter case. Raises UsageError."""

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edgellm.errors import FormatError
+from edgellm.errors import BudgetError, FormatError
 from edgellm.jsonfields import JsonObject
+from edgellm.units import format_bytes
 
 # Whether predicted quality may be given for speed: not at all, a little, or more.
 Preference = Literal["quality", "balanced", "speed"]
@@ -55,6 +56,20 @@ class MemoryParts:
             problem = f"is not the sum of its parts, {parts.total_bytes}"
             raise FormatError(fields.source, f"{fields.path}.total_bytes {problem}")
         return parts
+
+
+def over_budget(
+    what: str, memory: MemoryParts, budget_bytes: int, next_step: str = "plan it again"
+) -> BudgetError:
+    """The refusal of something that is made already and takes more than is allowed now."""
+    return BudgetError(
+        f"{what} needs {format_bytes(memory.total_bytes)}, the budget is "
+        f"{format_bytes(budget_bytes)}; {next_step}",
+        needed_bytes=memory.total_bytes,
+        budget_bytes=budget_bytes,
+        largest_context=0,
+        parts=memory.to_json(),
+    )
 
 
 @dataclass(frozen=True, slots=True)

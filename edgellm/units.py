@@ -37,6 +37,14 @@ def parse_size(text: str) -> int:
     return size_bytes
 
 
+def exact_size(count: int) -> str:
+    """Bytes as parse_size() reads them back, in the largest binary unit that leaves no rest."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if count % _UNITS[unit.upper()] == 0:
+            return f"{count // _UNITS[unit.upper()]}{unit}"
+    return f"{count}B"
+
+
 def format_bytes(count: int) -> str:
     """Show bytes in the binary unit that keeps the number between 1 and 1024: "3.73 GiB"."""
     amount = float(count)

@@ -29,6 +29,17 @@ class VerifiedFiles:
         except OSError:
             return False
 
+    def known(self, path: Path, stamp: FileStamp) -> str | None:
+        """The SHA-256 that this state of the file was seen to have, if it was."""
+        if self.folder is None:
+            return None
+        try:
+            noted = self._note(path).read_bytes()
+            sha256 = str(json.loads(noted)["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return sha256 if noted == _note_text(path, stamp, sha256) else None
+
     def remember(self, path: Path, stamp: FileStamp, sha256: str) -> None:
         """Note that the file had this content; a folder that refuses it is no error."""
         if self.folder is None:

@@ -8,8 +8,10 @@ from math import inf
 from pathlib import Path
 from types import MappingProxyType
 
+from edgellm.backends import Backend
 from edgellm.errors import FormatError
 from edgellm.formats import EngineFacts, KVFormat, StaticPriors, Tables, WeightFormat
+from edgellm.gpus.gpu import VENDORS
 from edgellm.quant_tables.rows import Place, read_row
 from edgellm.spec import Role
 
@@ -39,7 +41,8 @@ def read_tables(folder: Path) -> Tables:
     kv_formats, kv_pairs = _read_kv_formats(folder / "kv_formats.toml")
     engines = _read_engines(folder / "engines.toml", weight_formats)
     priors = _read_priors(folder / "static_priors.toml")
-    return Tables(weight_formats, kv_formats, kv_pairs, engines, priors)
+    backends = _read_backends(folder / "backends.toml", kv_formats)
+    return Tables(weight_formats, kv_formats, kv_pairs, engines, priors, backends)
 
 
 def _parse(path: Path) -> dict[str, object]:
@@ -147,6 +150,41 @@ def _read_priors(path: Path) -> StaticPriors:
     if not all(0 <= x < inf for x in (priors.key_cache, priors.value_cache)):
         raise place.fault("sensitivities of the caches must not be negative")
     return priors
+
+
+def _read_backends(path: Path, kv_formats: Mapping[str, KVFormat]) -> Mapping[str, Backend]:
+    rows = {}
+    for name, table in _parse(path).items():
+        place = Place(path, name)
+        row = read_row(Backend, table, place, {"name": name})
+        _check_backend(row, place)
+        if row.reads == "gguf":
+            _check_kv_formats(row, kv_formats, place)
+        rows[name] = row
+    return MappingProxyType(rows)
+
+
+def _check_kv_formats(row: Backend, kv_formats: Mapping[str, KVFormat], place: Place) -> None:
+    for name in row.kv_formats:
+        if name not in kv_formats:
+            raise place.fault(f"kv_formats names {name}, which is no row of kv_formats.toml")
+        if kv_formats[name].cpu_only:
+            raise place.fault(f"kv_formats names {name}, which runs on the CPU only")
+
+
+def _check_backend(row: Backend, place: Place) -> None:
+    if row.reads not in ("gguf", "onnx", "t4"):
+        raise place.fault(f"reads is {row.reads!r}; expected gguf, onnx or t4")
+    if unknown := set(row.vendors) - set(VENDORS.values()):
+        raise place.fault(f"vendors names {min(unknown)}, which is none that is known")
+    if row.on_gpu != bool(row.gpu) or (row.on_gpu and not row.kv_formats and row.reads == "gguf"):
+        raise place.fault("gpu and, for gguf, kv_formats belong where vendors are")
+    if not row.packages or not row.install:
+        raise place.fault("packages and install must not be empty")
+    if not 0 < row.shared_share <= 1:
+        raise place.fault(f"shared_share is {row.shared_share}; expected more than 0, at most 1")
+    if min(row.rank, row.rank_shared, row.reserve_bytes, row.least_driver) < 0:
+        raise place.fault("ranks, reserve_bytes and least_driver must not be negative")
 
 
 def _check_block(row: WeightFormat | KVFormat, place: Place) -> None:

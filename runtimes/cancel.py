@@ -1,14 +1,16 @@
 """Asking slow work to stop, from any thread."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class CancelToken:
     """Asks a load or an answer to stop; safe from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A collected stream cancels its call on any thread, also on one that is in here.
+        self._lock = threading.RLock()
         self._cancelled = False
         self._listeners: list[Callable[[], None]] = []
 
@@ -31,3 +33,16 @@ class CancelToken:
         if already:
             listener()
         return lambda: self._listeners.remove(listener)
+
+
+@contextmanager
+def heeding(cancel: CancelToken | None, stop: Callable[[], None]) -> Iterator[None]:
+    """Let the token stop something meanwhile."""
+    if cancel is None:
+        yield
+        return
+    silence = cancel.listen(stop)
+    try:
+        yield
+    finally:
+        silence()

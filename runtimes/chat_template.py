@@ -1,25 +1,28 @@
 """Turn a conversation into a prompt with the model's own template, which is untrusted code.
 
 The sandbox of jinja2 keeps a template from Python's internals but not from using all time and
-memory, so every rendering happens in a helper process under limits.
+memory, so every rendering happens in a helper process under limits. One that kept them may render
+again; any other is replaced.
 """
 
 import json
 import subprocess
-import sys
+import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
+from edgellm.children import child_command, child_environment
 from edgellm.closing import Closing
 from edgellm.errors import EdgeLLMError, FormatError, InputError, RuntimeFailure
-from edgellm.runtimes.messages import Message
+from edgellm.runtimes.messages import Message, Tool
+from edgellm.runtimes.template_variables import template_messages, template_tools
 
 MAX_TEMPLATE_BYTES = 256 << 10
 MAX_OUTPUT_BYTES = 4 << 20
 MAX_MEMORY_BYTES = 512 << 20  # where the system enforces it
 LIMIT_S = 2.0
 _HANG_S = 15.0  # the helper ends itself after LIMIT_S; this is for one that cannot even start
+_MAX_REPLY_BYTES = 6 * MAX_OUTPUT_BYTES + (64 << 10)  # JSON in ASCII
 _TIMED_OUT = 1  # exit status of faulthandler's watchdog
 _MESSAGE_CHARACTERS = 200
 
@@ -43,6 +46,8 @@ def render(
     *,
     bos_token: str,
     eos_token: str,
+    tools: Sequence[Tool] = (),
+    thinking: bool | None = None,
     add_generation_prompt: bool = True,
 ) -> str:
     """Render once; see TemplateHelper.render."""
@@ -52,12 +57,14 @@ def render(
             messages,
             bos_token=bos_token,
             eos_token=eos_token,
+            tools=tools,
+            thinking=thinking,
             add_generation_prompt=add_generation_prompt,
         )
 
 
 class TemplateHelper(Closing):
-    """Owns one waiting helper process: make it before slow work, and its start costs no time."""
+    """Owns one helper process: make it before slow work, and its start costs no time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = _start()
@@ -69,29 +76,39 @@ class TemplateHelper(Closing):
         *,
         bos_token: str,
         eos_token: str,
+        tools: Sequence[Tool] = (),
+        thinking: bool | None = None,
         add_generation_prompt: bool = True,
     ) -> str:
         """The prompt for `messages`.
 
-        Raises FormatError for a template that is not valid, InputError when it refuses the
-        messages, breaks a limit or fails.
+        tools: what the model may ask for. thinking: whether it may think first; None leaves that to
+        the template. Raises FormatError for a template that is not valid, InputError when it
+        refuses the messages, breaks a limit or fails.
         """
         _check(template, messages)
         request = {
             "template": template,
             "variables": {
-                "messages": [{"role": m.role, "content": m.content} for m in messages],
-                "tools": None,
+                "messages": template_messages(messages),
+                "tools": template_tools(tools),
                 "documents": None,
                 "add_generation_prompt": add_generation_prompt,
                 "bos_token": bos_token,
                 "eos_token": eos_token,
+                # Templates ask whether this is defined at all.
+                **({} if thinking is None else {"enable_thinking": thinking}),
             },
             "limit_s": LIMIT_S,
             "limit_bytes": MAX_OUTPUT_BYTES,
             "memory_bytes": MAX_MEMORY_BYTES,
         }
         return self._ask(json.dumps(request).encode())
+
+    def stop(self) -> None:
+        """End a rendering that another thread waits for; it raises InputError."""
+        if (process := self._process) is not None:
+            process.kill()
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -100,32 +117,52 @@ class TemplateHelper(Closing):
             process.communicate()
 
     def _ask(self, request: bytes) -> str:
-        process, self._process = self._process or _start(), None  # each serves once
+        self._process = self._process or _start()
+        reply = _exchange(self._process, request)
         try:
-            reply, _ = process.communicate(request, timeout=_HANG_S)
-        except subprocess.TimeoutExpired:
-            raise InputError(f"chat template: no result after {_HANG_S:.0f} s") from None
-        finally:
-            process.kill()
-            process.communicate()
-        return _text(reply, process.returncode)
+            answer = json.loads(reply)
+        except ValueError:
+            answer = {}
+        if "text" in answer:
+            return str(answer["text"])
+        process = self._process
+        self.close()
+        if "error" in answer:
+            raise _error(str(answer["error"]), str(answer.get("message")))
+        raise _died(process.returncode)
+
+
+def _exchange(process: subprocess.Popen[bytes], request: bytes) -> bytes:
+    """One line there, one line back; empty when the helper died."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    watchdog = threading.Timer(_HANG_S, process.kill)
+    watchdog.start()
+    try:
+        process.stdin.write(request + b"\n")
+        process.stdin.flush()
+        return process.stdout.readline(_MAX_REPLY_BYTES)
+    except OSError:
+        return b""
+    finally:
+        watchdog.cancel()
 
 
 def _start() -> subprocess.Popen[bytes]:
-    script = Path(__file__).with_name("chat_template_helper.py")
+    command = child_command("edgellm.runtimes.chat_template_helper")
     try:
         return subprocess.Popen(
-            # -P: a jinja2.py in the current folder is not the library.
-            [sys.executable, "-P", str(script)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=child_environment(),
             # Ctrl-C is for us; the helper ends when our end of its stdin closes.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except OSError as error:
-        raise RuntimeFailure("chat template", f"cannot start {sys.executable}: {error}") from error
+        raise RuntimeFailure("chat template", f"cannot start {command[0]}: {error}") from error
 
 
 def _check(template: str, messages: Sequence[Message]) -> None:
@@ -139,16 +176,6 @@ def _check(template: str, messages: Sequence[Message]) -> None:
             message.content.encode()
         except UnicodeEncodeError:
             raise InputError(f"message {number} ({message.role}) is not valid Unicode") from None
-
-
-def _text(reply: bytes, status: int) -> str:
-    try:
-        answer = json.loads(reply)
-    except ValueError:
-        raise _died(status) from None
-    if "text" in answer:
-        return str(answer["text"])
-    raise _error(str(answer.get("error")), str(answer.get("message")))
 
 
 def _died(status: int) -> InputError:

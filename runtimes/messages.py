@@ -15,6 +15,7 @@ class Message:
     reasoning: str = ""  # what an assistant thought first
     tool_calls: tuple[ToolCall, ...] = ()  # what an assistant asked for
     tool_call_id: str | None = None  # which call a tool's message answers
+    partial: bool = False  # an assistant's turn that was cut short
 
 
 @dataclass(frozen=True, slots=True)

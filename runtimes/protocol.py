@@ -84,8 +84,8 @@ class LoadedModel(Protocol):
     def save_state(self, prompt: str, path: Path) -> int:
         """Keep the KV cache of what this prompt shares with one that was answered.
 
-        Returns the tokens kept, 0 when nothing is shared and nothing was written.
-        Raises OutputError, RuntimeFailure.
+        Returns the tokens kept, 0 when nothing is shared and nothing was written. Raises
+        OutputError, IntegrityError when the model's own file was changed meanwhile, RuntimeFailure.
         """
         ...
 

@@ -2,30 +2,33 @@
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from edgellm.apps.cli.errors import INTERRUPTED, over_budget, printable
-from edgellm.apps.cli.models import Loadable
+from edgellm.apps.cli.errors import INTERRUPTED, printable
 from edgellm.apps.cli.output import note, print_json
+from edgellm.apps.finding import Loadable
+from edgellm.apps.launching import LoadSettings, launch
 from edgellm.artifact import Artifact
-from edgellm.errors import UsageError
-from edgellm.events import ContextFull, Done, EngineFallback, Event, MemoryUse, TextDelta
-from edgellm.plan import MemoryParts
-from edgellm.runtimes import open_runtime
-from edgellm.runtimes.cancel import CancelToken
+from edgellm.errors import InputError, UsageError
+from edgellm.events import Done, EngineFallback, Event, MemoryUse, ReasoningDelta, TextDelta
+from edgellm.runtimes.asking import AnswerOptions, generate_call
+from edgellm.runtimes.cancel import CancelToken, heeding
 from edgellm.runtimes.messages import Message, Prompt
-from edgellm.runtimes.options import LoadOptions, SamplingOptions
-from edgellm.runtimes.protocol import LoadedModel
-from edgellm.units import format_bytes, parse_size
+from edgellm.runtimes.model import Model
+from edgellm.runtimes.options import SamplingOptions
+from edgellm.store import Store
+from edgellm.units import format_bytes
 
 ENGINE = "llama.cpp"  # runs GGUF files, the one kind of artifact there is
-MAX_PROMPT_BYTES = 64 << 20
+MAX_PROMPT_BYTES = 32 << 20
+MAX_OPTION_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +51,28 @@ class Question:
 
 def answer(
     found: Loadable,
-    load: LoadOptions,
+    settings: LoadSettings,
     question: Question,
-    sampling: Mapping[str, Any],
-    cache_dir: Path,
+    options: AnswerOptions,
+    store: Store,
     *,
-    memory: str | None,
     json: bool,
     stats: bool,
 ) -> None:
-    """Load the model and print its answer. Raises typer.Exit when Ctrl-C cut it short.
-
-    sampling: fields of SamplingOptions that replace the model's own.
-    """
-    runtime = open_runtime(ENGINE, cache_dir)
+    """Load the model and print its answer. Raises typer.Exit when Ctrl-C cut it short."""
     with (
         cancelled_by_interrupt() as cancel,
-        runtime.load(found.gguf, load, on_event=tell, cancel=cancel) as loaded,
+        Model(launch(found, settings, store).open(tell, cancel)) as model,
     ):
-        if found.artifact is None and memory is not None:
-            check_memory(found.gguf.name, loaded.memory(), parse_size(memory))
-        prompt = question.prompt(has_template=loaded.chat_template is not None)
-        options = replace(loaded.default_sampling, **sampling)
-        with closing(loaded.generate(prompt, options, cancel)) as events:
+        prompt = question.prompt(has_template=model.info.chat_template is not None)
+        with model.generate(prompt, **options) as events, heeding(cancel, events.cancel):
             done = collect(events) if json else stream(events)
+        if done.stop_reason == "context_full":
+            note(f"edgellm: the context of {model.info.context} tokens is full; the answer ends")
         if json:
-            print_json(report_json(done, loaded, found.artifact))
+            print_json(report_json(done, model.memory(), found.artifact))
         elif stats:
-            note("\n".join(stats_lines(done, loaded, found.artifact)))
+            note("\n".join(stats_lines(done, model.memory(), found.artifact)))
     if done.stop_reason == "cancelled":
         raise typer.Exit(INTERRUPTED)
 
@@ -84,7 +81,12 @@ def answer(
 def cancelled_by_interrupt() -> Iterator[CancelToken]:
     """A token that Ctrl-C cancels: an exception must not fly through the engine's callbacks."""
     cancel = CancelToken()
-    before = signal.signal(signal.SIGINT, lambda number, frame: cancel.cancel())
+
+    def interrupted(number: int, frame: object) -> None:
+        # What listens may wait for a lock that this very thread holds.
+        threading.Thread(target=cancel.cancel).start()
+
+    before = signal.signal(signal.SIGINT, interrupted)
     try:
         yield cancel
     finally:
@@ -104,73 +106,48 @@ def read_stdin() -> str:
         raise UsageError(f"the prompt is not UTF-8 text (byte {error.start})") from error
 
 
-def chosen_sampling(**options: Any) -> dict[str, Any]:
+def chosen_options(**options: Any) -> AnswerOptions:
     """The options that are not None, checked before anything is loaded. Raises UsageError."""
-    chosen = {name: value for name, value in options.items() if value is not None}
-    SamplingOptions(**chosen)
+    given: Any = {name: value for name, value in options.items() if value is not None}
+    chosen: AnswerOptions = given
+    generate_call("", SamplingOptions(), chosen)
     return chosen
 
 
-def load_options(
-    artifact: Artifact | None,
-    memory: str | None = None,
-    context: int | None = None,
-    threads: int | None = None,
-    gpu_layers: int = 0,
-) -> LoadOptions:
-    """Load as the plan says; a bare GGUF file has none and takes the defaults.
-
-    Raises UsageError for a context and BudgetError for a memory that the plan exceeds.
-    """
-    if artifact is None:
-        return LoadOptions(context=context, threads=threads, gpu_layers=gpu_layers)
-    plan = artifact.plan
-    if context is not None and context > plan.kv.context:
-        raise UsageError(
-            f"--context {context}: {artifact.folder.name} was planned for {plan.kv.context} "
-            f"tokens; convert it again with --context {context}"
-        )
-    if memory is not None and parse_size(memory) < plan.memory.total_bytes:
-        step = f"convert it again with --memory {memory}"
-        raise over_budget(artifact.folder.name, plan.memory, parse_size(memory), step)
-    return LoadOptions(
-        context=context or plan.kv.context,
-        key_format=plan.kv.key_format,
-        value_format=plan.kv.value_format,
-        ubatch=plan.ubatch,
-        threads=threads,
-        gpu_layers=gpu_layers,
-    )
+def read_schema(text: str | None) -> str | None:
+    """A JSON Schema: the text itself, or that of a file. Raises UsageError, InputError."""
+    if text is None or text.lstrip().startswith("{"):
+        return text
+    return read_option_file(Path(text))
 
 
-def check_memory(name: str, use: MemoryUse, budget_bytes: int) -> None:
-    """Raise BudgetError for a model without a plan that will take more than the budget.
-
-    The KV cache and the buffers are there but untouched, so they come on top of what is resident.
-    """
-    parts = MemoryParts(
-        weights_bytes=use.weights_bytes,
-        kv_cache_bytes=use.kv_cache_bytes,
-        compute_bytes=use.compute_bytes,
-        overhead_bytes=max(use.resident_bytes - use.weights_bytes, 0),
-    )
-    if parts.total_bytes > budget_bytes:
-        raise over_budget(name, parts, budget_bytes, "give a smaller --context or a smaller file")
+def read_option_file(path: Path | None) -> str | None:
+    """The text of a small file that an option names. Raises InputError."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_OPTION_BYTES + 1)
+        if len(raw) > MAX_OPTION_BYTES:
+            raise InputError(f"{path}: more than {format_bytes(MAX_OPTION_BYTES)}")
+        return raw.decode("utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
 
 
 def tell(event: Event) -> None:
     """Say on stderr what a person has to know."""
-    match event:
-        case EngineFallback():
-            note(f"edgellm: {event.reason}")
-        case ContextFull():
-            note(f"\nedgellm: the context is full: {event.used} of {event.limit} tokens")
-        case _:
-            pass
+    if isinstance(event, EngineFallback):
+        note(f"edgellm: {event.reason}")
 
 
 def stream(events: Iterator[Event]) -> Done:
-    """Print the answer as it comes; control characters reach files, never a terminal."""
+    """Print the answer as it comes; control characters reach files, never a terminal.
+
+    What the model thinks first is shown to people only.
+    """
     terminal = sys.stdout.isatty()
     done: Done | None = None
     for event in events:
@@ -178,6 +155,8 @@ def stream(events: Iterator[Event]) -> Done:
             case TextDelta():
                 shown = safe_text(event.text) if terminal else event.text
                 print(shown, end="", flush=True)
+            case ReasoningDelta() if sys.stderr.isatty():
+                print(safe_text(event.text), end="", file=sys.stderr, flush=True)
             case Done():
                 done = event
             case _:
@@ -201,7 +180,7 @@ def collect(events: Iterator[Event]) -> Done:
     return done
 
 
-def stats_lines(done: Done, loaded: LoadedModel, artifact: Artifact | None) -> Iterator[str]:
+def stats_lines(done: Done, memory: MemoryUse, artifact: Artifact | None) -> Iterator[str]:
     """How long the answer took and what memory, beside what the plan said."""
     timings, usage = done.timings, done.usage
     yield (
@@ -209,14 +188,14 @@ def stats_lines(done: Done, loaded: LoadedModel, artifact: Artifact | None) -> I
         f"{timings.rate(usage.generated_tokens, timings.decode_s):.0f} tokens/s; "
         f"first token after {timings.first_token_s:.2f} s"
     )
-    resident = f"memory: {format_bytes(loaded.memory().resident_bytes)} resident"
+    resident = f"memory: {format_bytes(memory.resident_bytes)} resident"
     if artifact is None:
         yield resident
     else:
         yield f"{resident}, {format_bytes(artifact.plan.memory.total_bytes)} planned"
 
 
-def report_json(done: Done, loaded: LoadedModel, artifact: Artifact | None) -> dict[str, Any]:
+def report_json(done: Done, memory: MemoryUse, artifact: Artifact | None) -> dict[str, Any]:
     """The answer with the documented keys."""
     timings, usage = done.timings, done.usage
     return {
@@ -231,6 +210,6 @@ def report_json(done: Done, loaded: LoadedModel, artifact: Artifact | None) -> d
         },
         "memory": {
             "predicted": None if artifact is None else artifact.plan.memory.to_json(),
-            "measured": asdict(loaded.memory()),
+            "measured": asdict(memory),
         },
     }

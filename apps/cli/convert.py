@@ -11,7 +11,7 @@ from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import note, print_json, terminal_progress
 from edgellm.apps.cli.planning import PlanningOptions, chosen_mode
 from edgellm.apps.cli.settings import home
-from edgellm.errors import UsageError
+from edgellm.errors import BudgetError, UsageError
 from edgellm.units import format_bytes
 
 
@@ -50,8 +50,10 @@ def command(
 ) -> None:
     """Convert a checkpoint under a memory budget. An interrupted conversion resumes."""
     from edgellm.apps.cli.deciding import Request, decide
-    from edgellm.apps.cli.models import open_reference, store_name
+    from edgellm.apps.cli.models import open_reference
     from edgellm.apps.cli.tables import file_lines
+    from edgellm.apps.finding import store_name
+    from edgellm.apps.refusals import refusal
     from edgellm.converters import converter_for
     from edgellm.families import read_spec
     from edgellm.quant_tables import load_tables
@@ -71,7 +73,12 @@ def command(
     request.check()
     checkpoint = open_reference(ckpt, offline=offline)
     spec, tables, store = read_spec(checkpoint), load_tables(), Store(home())
-    decision = decide(request, checkpoint, spec, tables, store)
+    try:
+        decision = decide(request, checkpoint, spec, tables, store)
+    except BudgetError as error:
+        if json:
+            print_json(refusal(error))
+        raise
     out = output or store.path(store_name(spec.name))
     with resumable(decision.plan.budget_bytes), terminal_progress() as progress:
         artifact = convert(

@@ -9,6 +9,7 @@ import typer
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.child import edgellm_command
 from edgellm.apps.cli.output import print_json
+from edgellm.children import child_environment
 
 QUESTION = "Where did you find the old letter?"
 MEMORY = "58MiB"
@@ -40,7 +41,7 @@ def command(
         return
     for step in steps:
         print(f"$ edgellm {shlex.join(step)}", flush=True)
-        check(subprocess.run(edgellm_command(*step)).returncode)
+        check(subprocess.run(edgellm_command(*step), env=child_environment()).returncode)
         print(flush=True)
 
 
@@ -48,7 +49,8 @@ def result_of(step: list[str]) -> Any:
     """The JSON object that one step prints."""
     import json
 
-    done = subprocess.run(edgellm_command(*step, "--json"), stdout=subprocess.PIPE)
+    command = edgellm_command(*step, "--json")
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=child_environment())
     check(done.returncode)
     return json.loads(done.stdout)
 

@@ -1,7 +1,5 @@
 """Exit codes of the command line, and error text as one safe line."""
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from edgellm.errors import (
@@ -12,10 +10,6 @@ from edgellm.errors import (
     RuntimeFailure,
     UsageError,
 )
-from edgellm.units import format_bytes
-
-if TYPE_CHECKING:
-    from edgellm.plan import MemoryParts
 
 USAGE = 2
 INTERRUPTED = 130
@@ -28,20 +22,6 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (Cancelled, INTERRUPTED),
     (RuntimeFailure, 4),
 )
-
-
-def over_budget(
-    what: str, memory: "MemoryParts", budget_bytes: int, next_step: str = "plan it again"
-) -> BudgetError:
-    """The refusal of something that is made already and takes more than is allowed now."""
-    return BudgetError(
-        f"{what} needs {format_bytes(memory.total_bytes)}, the budget is "
-        f"{format_bytes(budget_bytes)}; {next_step}",
-        needed_bytes=memory.total_bytes,
-        budget_bytes=budget_bytes,
-        largest_context=0,
-        parts=memory.to_json(),
-    )
 
 
 def exit_code(error: Exception) -> int:

@@ -13,7 +13,7 @@ from edgellm.apps.cli.settings import home
 from edgellm.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgellm.apps.cli.models import Loadable
+    from edgellm.apps.finding import Loadable
     from edgellm.saved_reference import ReferenceHeader
 
 PLANNED = "plan"  # the KV formats of MODEL's own plan
@@ -101,8 +101,9 @@ def command(
     """
     from edgellm.apps.cli import quality
     from edgellm.apps.cli.keeping import target_for
-    from edgellm.apps.cli.models import find_loadable, needs_conversion
+    from edgellm.apps.cli.models import find_loadable
     from edgellm.apps.cli.quality_report import Report
+    from edgellm.apps.finding import needs_conversion
     from edgellm.runtimes.options import ScoringOptions
     from edgellm.saved_reference import SavedReference, is_saved_reference
     from edgellm.store import Store
@@ -122,7 +123,7 @@ def command(
     planning = PlanningOptions(memory, context) if converts else PlanningOptions()
 
     def find(name: str, options: PlanningOptions) -> "Loadable":
-        return find_loadable(name, options, store, offline=offline, threads=threads)
+        return find_loadable(name, options, offline=offline, threads=threads)
 
     with ExitStack() as opened:
         saved = opened.enter_context(SavedReference(Path(reference))) if is_saved else None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgellm.apps.cli.models import Loadable
 from edgellm.apps.cli.output import terminal_progress
 from edgellm.apps.cli.quality_report import Saved
+from edgellm.apps.finding import Loadable
 from edgellm.artifact import MODEL_GGUF
 from edgellm.errors import OutputError
 from edgellm.evaluation import perplexity, pieces

@@ -6,11 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgellm.apps.cli.models import options_digest
 from edgellm.apps.cli.output import note, terminal_progress
 from edgellm.apps.cli.planning import MODES, PlanningOptions, default_context
 from edgellm.apps.cli.quality import read_text
 from edgellm.apps.cli.statistics import read_statistics
+from edgellm.apps.finding import options_digest
 from edgellm.artifact import MANIFEST, open_artifact
 from edgellm.bundled import bundled_calibration_text
 from edgellm.calibration import Calibration

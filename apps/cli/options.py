@@ -180,7 +180,49 @@ Stop = Annotated[
     typer.Option("--stop", metavar="TEXT", help="End the answer here; may be repeated."),
 ]
 GpuLayers = Annotated[
-    int, typer.Option("--gpu-layers", metavar="N", help="Layers on the GPU; -1 is all.")
+    int | None,
+    typer.Option(
+        "--gpu-layers",
+        metavar="N",
+        help="Layers on the GPU; -1 is all. Default: what a GPU here can take.",
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        metavar="WHERE",
+        help="read (private memory), mapped (the file's own pages) or locked (those, kept there).",
+    ),
+]
+Speculate = Annotated[
+    str | None,
+    typer.Option(
+        "--speculate",
+        metavar="HOW",
+        help="Guess several tokens at once, with the same text as a result: ngram, or a small "
+        "model's GGUF file.",
+    ),
+]
+Isolation = Annotated[
+    str,
+    typer.Option(
+        "--isolation",
+        metavar="HOW",
+        help="process (the engine in a process of its own) or none.",
+    ),
+]
+JsonSchema = Annotated[
+    str | None,
+    typer.Option(
+        "--json-schema",
+        metavar="SCHEMA",
+        help="The answer is JSON that fits this JSON Schema: a file, or the schema itself.",
+    ),
+]
+Grammar = Annotated[
+    Path | None,
+    typer.Option("--grammar", metavar="FILE", help="The answer follows this GBNF grammar."),
 ]
 Stats = Annotated[
     bool, typer.Option("--stats", help="Say on stderr how fast it was and what memory it took.")

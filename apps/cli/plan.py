@@ -38,6 +38,7 @@ def command(
     from edgellm.apps.cli.models import open_reference
     from edgellm.apps.cli.plan_views import AskedViews
     from edgellm.apps.cli.tables import format_lines, plan_lines
+    from edgellm.apps.refusals import refusal
     from edgellm.families import read_spec
     from edgellm.files import write_json
     from edgellm.quant_tables import load_tables
@@ -80,15 +81,3 @@ def command(
     print(f"{spec.name}: {spec.parameters:,} parameters, {spec.family} family")
     for line in (*plan_lines(plan), "", *format_lines(spec, plan.tensors), *views.lines(spec)):
         print(line)
-
-
-def refusal(error: BudgetError) -> dict[str, object]:
-    """The JSON of a plan that does not fit."""
-    return {
-        "fits": False,
-        "budget_bytes": error.budget_bytes,
-        "needed_bytes": error.needed_bytes,
-        "largest_context": error.largest_context,
-        "memory": error.parts,
-        "reason": str(error),
-    }

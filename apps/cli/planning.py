@@ -1,12 +1,11 @@
 """From planning options to a plan: sizes read, defaults filled in and said aloud."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from edgellm.apps.cli.errors import over_budget
 from edgellm.apps.cli.output import note
 from edgellm.errors import UsageError
 from edgellm.units import format_bytes, parse_size
@@ -61,18 +60,18 @@ class PlanningOptions:
         return [word for pair in pairs for word in pair]
 
 
-def free_memory_budget() -> int:
-    """What is free now less the reserve, said on stderr. Bytes.
+def free_memory_budget(say: Callable[[str], None] = note) -> int:
+    """What is free now less the reserve, said aloud. Bytes.
 
     Rounded down to four bits, so that the same command soon after plans, and resumes, the same.
     """
     from edgellm.hardware import detect_hardware
 
-    hardware = detect_hardware()
+    hardware = detect_hardware(gpus=False)
     reserve_bytes = max(RESERVE_FLOOR_BYTES, int(hardware.memory_total_bytes * RESERVE_SHARE))
     free_bytes = hardware.memory_available_bytes
     budget_bytes = round_down(max(free_bytes - reserve_bytes, free_bytes // 2))
-    note(
+    say(
         f"budget {format_bytes(budget_bytes)}: {format_bytes(free_bytes)} free now, "
         f"{format_bytes(free_bytes - budget_bytes)} kept in reserve"
     )
@@ -168,6 +167,7 @@ def settled(
     Raises InputError for a plan that is broken or another model's, BudgetError for one that its
     edits took beyond its budget.
     """
+    from edgellm.plan import over_budget
     from edgellm.planner import settle_plan
 
     plan = settle_plan(spec, read, tables, str(path), sensitivity=sensitivity)

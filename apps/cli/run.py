@@ -37,7 +37,12 @@ def command(
     memory: cli.Memory = None,
     context: cli.Context = None,
     threads: cli.Threads = None,
-    gpu_layers: cli.GpuLayers = 0,
+    gpu_layers: cli.GpuLayers = None,
+    weights: cli.Weights = "read",
+    speculate: cli.Speculate = None,
+    isolation: cli.Isolation = "process",
+    json_schema: cli.JsonSchema = None,
+    grammar: cli.Grammar = None,
     stats: cli.Stats = False,
     offline: cli.Offline = False,
     json: cli.Json = False,
@@ -45,10 +50,11 @@ def command(
     """Answer one prompt; the text streams to stdout."""
     from edgellm.apps.cli import answer
     from edgellm.apps.cli.models import find_loadable
+    from edgellm.apps.launching import LoadSettings
     from edgellm.store import Store
 
     text = answer.read_stdin() if prompt in (None, "-") else prompt
-    sampling = answer.chosen_sampling(
+    options = answer.chosen_options(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
@@ -57,11 +63,19 @@ def command(
         seed=seed,
         max_tokens=max_tokens,
         stop=tuple(stop or ()) or None,
+        json_schema=answer.read_schema(json_schema),
+        grammar=answer.read_option_file(grammar),
     )
-    store, planning = Store(home()), PlanningOptions(memory=memory, context=context)
-    found = find_loadable(model, planning, store, offline=offline, threads=threads)
-    load = answer.load_options(found.artifact, memory, context, threads, gpu_layers)
+    settings: LoadSettings = {
+        "memory": memory,
+        "context": context,
+        "threads": threads,
+        "gpu_layers": gpu_layers,
+        "weights": weights,
+        "speculate": speculate,
+        "isolation": isolation,
+    }
+    planning = PlanningOptions(memory=memory, context=context)
+    found = find_loadable(model, planning, offline=offline, threads=threads)
     question = answer.Question(text or "", system, raw)
-    answer.answer(
-        found, load, question, sampling, store.cache, memory=memory, json=json, stats=stats
-    )
+    answer.answer(found, settings, question, options, Store(home()), json=json, stats=stats)

@@ -21,8 +21,8 @@ def command(
     json: cli.Json = False,
 ) -> None:
     """Show what a converted model is: its plan, its files, where it came from."""
-    from edgellm.apps.cli.models import open_named_artifact
     from edgellm.apps.cli.tables import file_lines, plan_lines
+    from edgellm.apps.finding import open_named_artifact
     from edgellm.store import Store
 
     artifact = open_named_artifact(model, Store(home()))

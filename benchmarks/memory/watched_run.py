@@ -3,7 +3,6 @@
 As a program: python -m benchmarks.memory.watched_run REPORT run ARTIFACT ...
 """
 
-import atexit
 import json
 import re
 import runpy
@@ -43,22 +42,26 @@ class Measured:
 
 
 def watched_run(artifact: Path, context: int, tokens: int | None = None) -> Measured:
-    """Run the artifact as a user does, on one thread, with a prompt and an answer that fill it.
+    """Run the artifact on one thread, with a prompt and an answer that fill it.
 
-    tokens: of prompt and answer, where they shall not fill the context.
+    tokens: of prompt and answer, where they shall not fill the context. The peak is that of the
+    worker process, as users run it; what llama.cpp logs is read where it works beside us.
     """
     options = ["--json", "--raw", "--context", str(context), "--max-tokens", str(_ANSWER_TOKENS)]
     options += ["--threads", "1"]
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        module = [sys.executable, "-m", "benchmarks.memory.watched_run", str(report)]
-        command = [*module, "run", str(artifact), *options]
-        prompt = filling_prompt(artifact / "model.gguf", (tokens or context) - _SPARE_TOKENS)
-        done = subprocess.run(command, input=prompt, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        figures = json.loads(report.read_text(encoding="utf-8"))
-    answer = json.loads(done.stdout)
+    prompt = filling_prompt(artifact / "model.gguf", (tokens or context) - _SPARE_TOKENS)
+    reports, answer = {}, {}
+    for isolation in ("none", "process"):
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder) / "report.json"
+            module = [sys.executable, "-m", "benchmarks.memory.watched_run", str(report)]
+            command = [*module, "run", str(artifact), *options, "--isolation", isolation]
+            done = subprocess.run(command, input=prompt, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+            reports[isolation] = json.loads(report.read_text(encoding="utf-8"))
+            answer = json.loads(done.stdout)
+    figures = reports["none"] | reports["process"]
     return Measured(**figures, tokens=answer["prompt_tokens"] + answer["generated_tokens"])
 
 
@@ -87,23 +90,41 @@ def filling_prompt(gguf: Path, tokens: int) -> str:
     return text[:low]
 
 
-def _report(path: Path) -> None:
+def _logged() -> dict[str, int]:
+    """Where the engine worked in this process: the buffers it has logged."""
     from edgellm.runtimes.llama_cpp.library import load_library
     from edgellm.runtimes.llama_cpp.logged_memory import logged_bytes
 
     lines = load_library().lines_since(0)
     kv_cache_bytes, compute_bytes = logged_bytes(lines)
     weights_mib = (float(found[1]) for line in lines if (found := _WEIGHTS.search(line)))
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    figures = {
+    return {
         "weights_bytes": round(sum(weights_mib) * _MIB),
         "kv_cache_bytes": kv_cache_bytes,
         "compute_bytes": compute_bytes,
-        "peak_bytes": 1024 * int(status.split("VmHWM:")[1].split()[0]),
     }
-    path.write_text(json.dumps(figures), encoding="utf-8")
+
+
+def _report_at_the_end(path: Path) -> None:
+    """Write down what there is to know just before the model is closed."""
+    from edgellm.runtimes.model import Model
+    from edgellm.runtimes.worker.connection import WorkerConnection
+
+    close = Model.close
+
+    def report_and_close(model: Model) -> None:
+        connection = model._client._connection
+        if isinstance(connection, WorkerConnection):
+            status = Path(f"/proc/{connection.pid}/status").read_text(encoding="utf-8")
+            figures = {"peak_bytes": 1024 * int(status.split("VmHWM:")[1].split()[0])}
+        else:
+            figures = _logged()
+        path.write_text(json.dumps(figures), encoding="utf-8")
+        close(model)
+
+    Model.close = report_and_close  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":
-    atexit.register(_report, Path(sys.argv.pop(1)))
+    _report_at_the_end(Path(sys.argv.pop(1)))
     runpy.run_module("edgellm", run_name="__main__", alter_sys=True)

@@ -8,10 +8,10 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgellm.children import child_command, child_environment
 from edgellm.runtimes.llama_cpp.bindings import llama
 
 REMEDY = (
@@ -19,7 +19,7 @@ REMEDY = (
     '"-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"'
 )
 _CPUINFO = Path("/proc/cpuinfo")
-_PROBE = (sys.executable, "-P", "-m", "edgellm.runtimes.llama_cpp.amx_probe")
+_PROBE = "edgellm.runtimes.llama_cpp.amx_probe"
 _PROBE_LIMIT_S = 60.0
 _VERDICTS = "llama-cpp-amx.json"
 
@@ -51,12 +51,15 @@ def library_uses_amx(system_info: str) -> bool:
     return re.search(r"\bAMX_INT8 = 1\b", system_info) is not None
 
 
-def amx_works(library: Path, cache_dir: Path | None, probe: Sequence[str] = _PROBE) -> bool:
-    """Whether a quantized batch survives; asked once per library file, then remembered."""
+def amx_works(library: Path, cache_dir: Path | None, probe: Sequence[str] = ()) -> bool:
+    """Whether a quantized batch survives; asked once per library file, then remembered.
+
+    probe: a command to ask in place of our own.
+    """
     key = _identity(library)
     verdicts = _load_verdicts(cache_dir)
     if key not in verdicts:
-        verdicts[key] = probe_survives(probe)
+        verdicts[key] = probe_survives(probe or child_command(_PROBE))
         _save_verdicts(cache_dir, verdicts)
     return verdicts[key]
 
@@ -69,6 +72,7 @@ def probe_survives(command: Sequence[str]) -> bool:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=child_environment(),
             timeout=_PROBE_LIMIT_S,
         )
     except (OSError, subprocess.TimeoutExpired):

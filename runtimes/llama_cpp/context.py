@@ -56,6 +56,12 @@ class Context:
             raise RuntimeFailure(ENGINE, "the model has been closed")
         return self._handle
 
+    @contextmanager
+    def hold(self) -> Iterator[llama.llama_context_p]:
+        """Keep the context to oneself, and from being closed, for calls that are not made here."""
+        with self._native:
+            yield self.handle
+
     @property
     def can_shift(self) -> bool:
         """Whether positions can move without the tokens being read again."""

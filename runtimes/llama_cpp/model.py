@@ -1,9 +1,11 @@
 """A model that llama.cpp has loaded: prompts in, events out."""
 
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -15,7 +17,10 @@ from edgellm.runtimes.llama_cpp.answer import Answer, Parts
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.constraint import Constraint
 from edgellm.runtimes.llama_cpp.context import Context
+from edgellm.runtimes.llama_cpp.conversations import Conversations
 from edgellm.runtimes.llama_cpp.decoding import Decoder, PlainDecoder
+from edgellm.runtimes.llama_cpp.embedding import Embedder
+from edgellm.runtimes.llama_cpp.fingerprint import Origin
 from edgellm.runtimes.llama_cpp.library import Library
 from edgellm.runtimes.llama_cpp.likelihoods import Likelihoods
 from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
@@ -24,9 +29,14 @@ from edgellm.runtimes.llama_cpp.sampling import Sampler
 from edgellm.runtimes.llama_cpp.sequences import CachedSequence, MemoryKind, Sequences
 from edgellm.runtimes.llama_cpp.speculation.decoder import SpeculativeDecoder
 from edgellm.runtimes.llama_cpp.speculation.speculation import Speculation
+from edgellm.runtimes.llama_cpp.state import SequenceMemory
 from edgellm.runtimes.llama_cpp.transcript import all_tokens
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.protocol import ModelInfo, Request, nothing_to_drop
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _READS_AGAIN = (
     "this model's layers keep a state or a window, which cannot go back: it goes on from the last "
@@ -46,6 +56,8 @@ class LlamaCppModel(Closing):
         vocabulary: Vocabulary,
         info: ModelInfo,
         buffers: BufferBytes,
+        origin: Origin,
+        embedder: Embedder,
         speculation: Speculation | None,
     ) -> None:
         self._library = library
@@ -55,6 +67,10 @@ class LlamaCppModel(Closing):
         self._vocabulary = vocabulary
         self._info = info
         self._buffers = buffers
+        self._conversations = Conversations(
+            context, SequenceMemory(context, kind.branches), self._sequences, origin
+        )
+        self._embedder = embedder
         self._speculation = speculation
         self._told = False
         self._answering = threading.Lock()
@@ -72,12 +88,29 @@ class LlamaCppModel(Closing):
         self, request: Request, cancel: CancelToken | None = None
     ) -> Generator[Event, None, None]:
         """See edgellm.runtimes.protocol.LoadedModel.generate."""
-        if not self._answering.acquire(blocking=False):
-            raise UsageError("this model is already answering; finish or close that answer first")
-        try:
+        with self._alone():
             yield from self._answer(request, cancel or CancelToken())
-        finally:
-            self._answering.release()
+
+    def embed(
+        self, texts: Sequence[str], cancel: CancelToken | None = None
+    ) -> "NDArray[np.float32]":
+        """See edgellm.runtimes.protocol.LoadedModel.embed."""
+        with self._alone():
+            self._context.check_open()
+            return self._embedder.embed(texts, cancel or CancelToken())
+
+    def save_state(self, prompt: str, path: Path) -> int:
+        """See edgellm.runtimes.protocol.LoadedModel.save_state."""
+        with self._alone(), self._library.failures("saving the conversation"):
+            self._context.check_open()
+            parts = self._read(prompt, turns_missing=False)
+            return self._conversations.save(all_tokens(parts), path)
+
+    def restore_state(self, path: Path) -> int:
+        """See edgellm.runtimes.protocol.LoadedModel.restore_state."""
+        with self._alone(), self._library.failures("restoring the conversation"):
+            self._context.check_open()
+            return self._conversations.restore(path, self.info.context)
 
     def memory(self) -> MemoryUse:
         buffers = self._buffers
@@ -91,13 +124,23 @@ class LlamaCppModel(Closing):
         )
 
     def close(self) -> None:
-        """Give the memory back; an answer that is still running ends with RuntimeFailure."""
+        """Give the memory back; what is still running ends with RuntimeFailure."""
+        self._embedder.close()
         if self._speculation is not None:
             self._speculation.close()
         self._context.close()
         handle, self._handle = self._handle, None
         if handle is not None:
             llama.llama_model_free(handle)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._answering.acquire(blocking=False):
+            raise UsageError("this model is already answering; finish or close that answer first")
+        try:
+            yield
+        finally:
+            self._answering.release()
 
     def _answer(self, request: Request, cancel: CancelToken) -> Generator[Event, None, None]:
         started = perf_counter()

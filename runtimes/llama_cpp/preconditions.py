@@ -47,6 +47,11 @@ def read_facts(file: GGUFFile) -> ModelFacts:
     Raises FormatError for impossible values, UnsupportedError for a file in several parts.
     """
     facts = _Facts(file)
+    if file.metadata.get(f"{facts.architecture}.attention.causal") is False:
+        raise UnsupportedError(
+            f"{file.path}: {facts.architecture}, an encoder, which writes no text",
+            ["decoders, which also embed texts"],
+        )
     splits = file.metadata.get("split.count", 0)
     if isinstance(splits, int) and splits > 1:
         raise UnsupportedError(

@@ -16,6 +16,8 @@ from edgellm.plan import DEFAULT_CONTEXT
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.amx import amx_fallback
 from edgellm.runtimes.llama_cpp.bindings import llama
+from edgellm.runtimes.llama_cpp.embedding import Embedder, EmbeddingSettings, pooling_of
+from edgellm.runtimes.llama_cpp.fingerprint import ModelFile, Origin, Setup, rope_context
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes, logged_bytes
@@ -31,7 +33,7 @@ from edgellm.runtimes.llama_cpp.preconditions import (
 from edgellm.runtimes.llama_cpp.sampling import recommended_sampling
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
-from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Setup
+from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Guessing
 from edgellm.runtimes.llama_cpp.speculation.loading import (
     LOGITS_ROWS,
     NGRAM,
@@ -104,7 +106,8 @@ class LlamaCppRuntime:
         cancel = cancel or CancelToken()
         file = read_gguf(path)
         settings = self._settle(file, options, on_event)
-        setup = self._speculation_setup(options, file, settings)
+        guessing = self._guessing(options, file, settings)
+        origin = Origin(ModelFile.of(path), _setup(file, settings), self._cache_dir)
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
         mark = library.mark()
@@ -122,7 +125,7 @@ class LlamaCppRuntime:
             undo.callback(llama.llama_model_free, model)
             vocabulary = Vocabulary(model, file, rules)
             kind = memory_kind(model)
-            speculates = setup is not None and can_speculate(kind, setup, on_event)
+            speculates = guessing is not None and can_speculate(kind, guessing, on_event)
             context = make_context(
                 library,
                 model,
@@ -137,9 +140,10 @@ class LlamaCppRuntime:
             for reason in fallback_reasons(lines, settings.gpu_layers):
                 on_event(EngineFallback(reason))
             speculation = None
-            if setup is not None and speculates:
-                n_vocab = vocabulary.n_tokens
-                speculation = open_speculation(library, context, n_vocab, setup, on_event, cancel)
+            if guessing is not None and speculates:
+                speculation = open_speculation(
+                    library, context, vocabulary.n_tokens, guessing, on_event, cancel
+                )
             undo.pop_all()
         buffers = BufferBytes(llama.llama_model_size(model), *logged_bytes(lines))
         can_shift = (
@@ -156,7 +160,19 @@ class LlamaCppRuntime:
             can_shift=can_shift,
             load_s=perf_counter() - started,
         )
-        return LlamaCppModel(library, model, context, kind, vocabulary, info, buffers, speculation)
+        embedder = Embedder(library, model, vocabulary, _embedding(file, settings, options))
+        return LlamaCppModel(
+            library,
+            model,
+            context,
+            kind,
+            vocabulary,
+            info,
+            buffers,
+            origin,
+            embedder,
+            speculation,
+        )
 
     def open_scorer(
         self,
@@ -195,9 +211,9 @@ class LlamaCppRuntime:
             chat_template=template if isinstance(template, str) else None,
         )
 
-    def _speculation_setup(
+    def _guessing(
         self, options: LoadOptions, file: GGUFFile, settings: _Settings
-    ) -> Setup | None:
+    ) -> Guessing | None:
         """What speculation depends on, where it is wanted. Raises InputError, UsageError."""
         if options.speculate is None:
             return None
@@ -205,7 +221,7 @@ class LlamaCppRuntime:
         if options.speculate != NGRAM:
             found = read_draft(Path(options.speculate), file)
             draft = Draft(found, options.threads or _useful_threads(found))
-        return Setup(
+        return Guessing(
             file,
             settings.formats,
             context_tokens=settings.context_tokens,
@@ -229,6 +245,27 @@ def memory_kind(model: llama.llama_model_p) -> MemoryKind:
     """How far back the memory of a loaded model can go."""
     recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
     return MemoryKind(recurrent, llama.llama_model_n_swa(model))
+
+
+def _setup(file: GGUFFile, settings: _Settings) -> Setup:
+    formats = settings.formats
+    return Setup(
+        key_format=formats.key.name,
+        value_format=formats.value.name,
+        flash_attention="always" if formats.value.needs_flash_attention_for_v else "where it can",
+        gpu_layers=settings.gpu_layers,
+        extra_buffers=settings.extra_buffers,
+        rope_context=rope_context(file, settings.context_tokens),
+    )
+
+
+def _embedding(file: GGUFFile, settings: _Settings, options: LoadOptions) -> EmbeddingSettings:
+    return EmbeddingSettings(
+        pooling=pooling_of(file),
+        context=settings.context_tokens,
+        ubatch=options.ubatch,
+        threads=settings.threads,
+    )
 
 
 def useful_threads(weights_bytes: int) -> int:

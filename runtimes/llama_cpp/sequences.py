@@ -191,6 +191,28 @@ class Sequences:
         self._context.copy(0, number, len(current.tokens))
         self._parked.append(Parked(number, current.tokens.copy(), current.parts, current.used))
 
+    def holder(self, tokens: Sequence[int]) -> tuple[int, list[int], tuple[Part, ...]]:
+        """(number, tokens, parts) of the sequence that shares the longest beginning with these."""
+        current = (0, self.current.tokens, self.current.parts)
+        parked = [(parked.number, parked.tokens, parked.parts) for parked in self._parked]
+        return max((current, *parked), key=lambda held: shared(held[1], tokens))
+
+    def fill(
+        self,
+        tokens: Sequence[int],
+        parts: tuple[Part, ...],
+        restore: Callable[[Callable[[], bool]], None],
+    ) -> None:
+        """Let the current sequence, once parked, be these tokens.
+
+        restore: puts their cells into sequence 0, which is empty; what it is given makes room.
+        """
+        self.park()
+        self.current.clear()
+        restore(self._drop_oldest)
+        self.current.tokens, self.current.parts = list(tokens), parts
+        self.current.used = next(self._answers)
+
     def _shift(self, tokens: list[int]) -> None:
         """Where these tokens leave out turns that are held, let the cache leave them out."""
         if not self._can_shift:

@@ -56,7 +56,8 @@ def measure_decode_speed(
     Raises RuntimeFailure, OutputError.
     """
     shape = DecodeShape.of(spec)
-    path = None if cache is None else cache / f"{_digest(shape, threads, detect_hardware())}.json"
+    digest = _digest(shape, threads, detect_hardware(gpus=False))
+    path = None if cache is None else cache / f"{digest}.json"
     found = None if path is None else _read(path, shape, threads)
     if found is None:
         found = _measure(shape, threads, amx_fallback(cache) is None, efforts, progress)

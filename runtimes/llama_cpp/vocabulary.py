@@ -72,6 +72,16 @@ class Vocabulary:
             return [self.begin, *tokens]
         return tokens
 
+    def embedding_tokens(self, text: str) -> list[int]:
+        """Token ids of plain text, between the BOS and the EOS that the model wants."""
+        begin = [] if self.begin is None else [self.begin]
+        wants_end = self.eos is not None and llama.llama_vocab_get_add_eos(self._vocab)
+        return [
+            *begin,
+            *self.tokenize(text, parse_special=False),
+            *([self.eos] if wants_end and self.eos is not None else []),
+        ]
+
     def continuation(self, text: str) -> list[int] | None:
         """Token ids of text that goes on from other text.
 

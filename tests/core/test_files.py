@@ -11,6 +11,7 @@ import pytest
 from edgellm.errors import InputError, OutputError
 from edgellm.files import (
     FileStamp,
+    new_file,
     output_errors,
     require_space,
     sha256_of,
@@ -100,3 +101,14 @@ def test_too_little_space_says_what_is_needed_and_what_is_there(
 
 def test_syncing_a_folder_accepts_any_folder(tmp_path: Path) -> None:
     sync_folder(tmp_path)
+
+
+def test_a_private_file_is_never_open_to_others(tmp_path: Path) -> None:
+    leftover = tmp_path / ".file.partial"
+    leftover.write_bytes(b"open to all")
+    leftover.chmod(0o644)
+    with new_file(tmp_path / "file", private=True) as file:
+        assert os.fstat(file.fileno()).st_mode & 0o777 == 0o600
+        file.write(b"secret")
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "file").read_bytes() == b"secret"

@@ -1,11 +1,17 @@
 """The machine, and the memory limits of containers."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 
 from edgellm.control_groups import container_memory
-from edgellm.hardware import detect_hardware
+from edgellm.errors import FormatError
+from edgellm.hardware import Hardware, detect_hardware
+from tests.support.machines import MACHINES, machine
 
 GIB = 2**30
 
@@ -25,6 +31,45 @@ def test_this_machine_is_described() -> None:
     assert 1 <= hardware.physical_cores <= hardware.logical_cores
     assert 0 < hardware.memory_available_bytes <= hardware.memory_total_bytes
     assert hardware.memory_total_bytes <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_report_of_a_machine_is_read_back_as_it_was(name: str) -> None:
+    hardware = machine(name)
+    assert Hardware.from_json(json.loads(json.dumps(hardware.to_json())), name) == hardware
+
+
+def test_a_report_has_every_fact() -> None:
+    report = detect_hardware().to_json()
+    assert list(report) == list(asdict(detect_hardware()))
+
+
+def test_a_report_from_before_gpus_were_looked_for_has_none() -> None:
+    report = machine("linux_t4").to_json()
+    del report["gpus"]
+    assert Hardware.from_json(report, "old").gpus == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"memory_total_bytes": "16 GB"}, "memory_total_bytes is '16 GB'; expected an integer"),
+        ({"system": None}, "system is None; expected text"),
+        ({"fans": 2}, "fans is unknown"),
+        ({"gpus": [{"name": "x"}]}, r"gpus\[0\].vendor is missing"),
+        ({"gpus": [5]}, r"gpus\[0\] is 5; expected an object"),
+    ],
+)
+def test_a_report_that_is_none_is_refused(change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(FormatError, match=complaint):
+        Hardware.from_json({**machine("linux_t4").to_json(), **change}, "report")
+
+
+def test_a_compute_capability_that_is_none_is_refused() -> None:
+    report = machine("linux_t4").to_json()
+    report["gpus"][0]["compute_capability"] = "sm_75"
+    with pytest.raises(FormatError, match="compute_capability is 'sm_75'; expected such as"):
+        Hardware.from_json(report, "report")
 
 
 def test_the_tightest_group_above_the_process_limits_it(tmp_path: Path) -> None:

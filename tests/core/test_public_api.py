@@ -12,7 +12,7 @@ def test_the_public_names_are_few_sorted_and_all_there() -> None:
 
 def test_nothing_else_is_public() -> None:
     own = {name for name in vars(edgellm) if not name.startswith("_")}
-    imported = {"import_module", "MappingProxyType", "TYPE_CHECKING"}
+    imported = {"import_module", "MappingProxyType", "sys", "TYPE_CHECKING"}
     submodules = {path.stem for path in Path(edgellm.__file__).parent.iterdir()}
     assert own - imported - submodules <= set(edgellm.__all__)
 

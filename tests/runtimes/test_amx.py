@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgellm.children import child_command
 from edgellm.events import EngineFallback
 from edgellm.runtimes.llama_cpp import amx, amx_probe
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
@@ -42,7 +43,7 @@ def test_amx_is_found_in_the_library_features(info: str, expected: bool) -> None
 
 
 def test_the_probe_survives_on_a_sound_build() -> None:
-    assert amx.probe_survives((sys.executable, "-P", "-m", amx_probe.__name__))
+    assert amx.probe_survives(child_command(amx_probe.__name__))
 
 
 @pytest.mark.parametrize("command", [DIES, ("no-such-program",)])

@@ -126,7 +126,12 @@ class TinyLlama:
         writer.add_rope_dimension_count(self.head_dim)
         writer.add_rope_freq_base(10000.0)
         for key, value in self.extra:
-            add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+            add = {
+                bool: writer.add_bool,
+                int: writer.add_uint32,
+                float: writer.add_float32,
+                str: writer.add_string,
+            }
             if isinstance(value, list):
                 writer.add_array(key, value)
             else:

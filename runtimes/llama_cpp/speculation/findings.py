@@ -32,7 +32,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class Guessing:
     """How a model is loaded whose tokens are to be guessed."""
 
     file: GGUFFile
@@ -76,24 +76,25 @@ class Setup:
         return hashlib.sha256(repr(everything).encode()).hexdigest()
 
 
-def find_trial(context: Context, n_vocab: int, setup: Setup, cancel: CancelToken) -> BatchTrial:
+def find_trial(
+    context: Context, n_vocab: int, guessing: Guessing, cancel: CancelToken
+) -> BatchTrial:
     """What is known of this machine and model; what is missing is tried now.
 
     Takes seconds the first time. Raises StatusError, OutputError.
     """
-    path = (
-        None if setup.cache_dir is None else setup.cache_dir / "batches" / f"{setup.digest()}.json"
-    )
+    folder = guessing.cache_dir
+    path = None if folder is None else folder / "batches" / f"{guessing.digest()}.json"
     known = None if path is None else _read(path)
     missing = [size for size in SIZES if known is None or size not in known.seconds]
     if missing:
-        one_token = setup.has_experts
+        one_token = guessing.has_experts
         found = try_batches(context, n_vocab, cancel, sizes=missing, one_token=one_token)
         known = found if known is None else known.joined(found)
         if path is not None and not cancel.cancelled:
             keep_json(path, known.to_json())
     assert known is not None
-    return known if setup.is_exact_at_any_depth else known.without_exact()
+    return known if guessing.is_exact_at_any_depth else known.without_exact()
 
 
 def _read(path: Path) -> BatchTrial | None:

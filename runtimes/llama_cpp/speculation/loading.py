@@ -16,7 +16,7 @@ from edgellm.runtimes.llama_cpp.preconditions import check_tensors, choose_kv_fo
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
 from edgellm.runtimes.llama_cpp.speculation.draft_file import check_vocabularies
 from edgellm.runtimes.llama_cpp.speculation.draft_model import DraftModel
-from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Setup, find_trial
+from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Guessing, find_trial
 from edgellm.runtimes.llama_cpp.speculation.ngram import NgramProposer
 from edgellm.runtimes.llama_cpp.speculation.proposer import Proposer
 from edgellm.runtimes.llama_cpp.speculation.speculation import Speculation
@@ -42,11 +42,11 @@ def read_draft(path: Path, model: GGUFFile) -> GGUFFile:
     return file
 
 
-def can_speculate(kind: MemoryKind, setup: Setup, on_event: EventSink) -> bool:
+def can_speculate(kind: MemoryKind, guessing: Guessing, on_event: EventSink) -> bool:
     """Whether this model can have its tokens guessed; tells why it cannot."""
     if not kind.branches:
         on_event(EngineFallback(f"speculation is off: {_NO_WAY_BACK}"))
-    elif setup.context_tokens < ROOM or setup.ubatch < LOGITS_ROWS:
+    elif guessing.context_tokens < ROOM or guessing.ubatch < LOGITS_ROWS:
         on_event(EngineFallback(f"speculation is off: {_TOO_SMALL}"))
     else:
         return True
@@ -57,7 +57,7 @@ def open_speculation(
     library: Library,
     context: Context,
     n_vocab: int,
-    setup: Setup,
+    guessing: Guessing,
     on_event: EventSink,
     cancel: CancelToken,
 ) -> Speculation:
@@ -66,32 +66,32 @@ def open_speculation(
     Raises Cancelled, RuntimeFailure, UsageError, OutputError.
     """
     with library.failures("trying batches"), context.heeding(cancel):
-        trial = find_trial(context, n_vocab, setup, cancel)
+        trial = find_trial(context, n_vocab, guessing, cancel)
     if cancel.cancelled:
-        raise Cancelled(f"loading {setup.file.path} was cancelled")
+        raise Cancelled(f"loading {guessing.file.path} was cancelled")
     if not trial.exact:
         on_event(EngineFallback(_NONE_EXACT))
     proposer: Proposer = NgramProposer()
-    if setup.draft is not None:
-        proposer = _load_draft(library, setup.draft, n_vocab, setup, cancel)
+    if guessing.draft is not None:
+        proposer = _load_draft(library, guessing.draft, n_vocab, guessing, cancel)
     return Speculation(proposer, trial, n_vocab)
 
 
 def _load_draft(
-    library: Library, draft: Draft, n_vocab: int, setup: Setup, cancel: CancelToken
+    library: Library, draft: Draft, n_vocab: int, guessing: Guessing, cancel: CancelToken
 ) -> DraftModel:
     """With the caches that its heads allow, for as much of the context as it was trained for."""
     facts = read_facts(draft.file)
-    formats = choose_kv_formats(None, None, facts, on_gpu=setup.gpu_layers != 0)
-    context_tokens = min(setup.context_tokens, facts.trained_context)
+    formats = choose_kv_formats(None, None, facts, on_gpu=guessing.gpu_layers != 0)
+    context_tokens = min(guessing.context_tokens, facts.trained_context)
     with ExitStack() as undo:
         handle = load_weights(
             library,
             draft.file.path,
-            gpu_layers=setup.gpu_layers,
-            extra_buffers=setup.extra_buffers,
+            gpu_layers=guessing.gpu_layers,
+            extra_buffers=guessing.extra_buffers,
             adds_space_prefix=True,
-            weights=setup.weights,
+            weights=guessing.weights,
             on_event=ignore_events,
             cancel=cancel,
         )
@@ -106,7 +106,7 @@ def _load_draft(
             handle,
             formats,
             context_tokens=context_tokens,
-            ubatch=setup.ubatch,
+            ubatch=guessing.ubatch,
             threads=draft.threads,
         )
         undo.pop_all()

@@ -1,0 +1,114 @@
+"""`edgellm run` on the worker: shapes of answers, places of weights, and an engine that dies."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgellm.runtimes.model import Model
+from edgellm.runtimes.worker.connection import WorkerConnection
+from tests.apps.conftest import Cli
+from tests.support.gguf import TinyLlama
+
+SHORT = ("--threads", "1", "--max-tokens", "40", "--seed", "1")
+
+
+@pytest.fixture
+def gguf(tmp_path: Path) -> Path:
+    return TinyLlama().write(tmp_path / "tiny.gguf")
+
+
+def test_the_answer_is_the_same_beside_us_and_apart(cli: Cli, gguf: Path) -> None:
+    told = [
+        cli("run", gguf, "Hello", *SHORT, "--json", "--isolation", isolation).json
+        for isolation in ("process", "none")
+    ]
+    assert told[0]["text"] == told[1]["text"]
+    assert told[0].keys() == told[1].keys()
+
+
+def test_the_memory_measured_is_the_worker_s(cli: Cli, gguf: Path) -> None:
+    def resident(*options: str) -> int:
+        ran = cli("run", gguf, "Hello", *SHORT, "--json", *options)
+        return int(ran.json["memory"]["measured"]["resident_bytes"])
+
+    assert resident() < resident("--isolation", "none")  # pytest and torch are in this process
+
+
+SCHEMA = '{"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"]}'
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_json_schema_shapes_the_answer(
+    cli: Cli, gguf: Path, tmp_path: Path, in_file: bool
+) -> None:
+    (tmp_path / "schema.json").write_text(SCHEMA)
+    given = str(tmp_path / "schema.json") if in_file else SCHEMA
+    ran = cli("run", gguf, "Hello", *SHORT, "--json-schema", given, "--json")
+    assert json.loads(ran.json["text"])["n"] in (1, 2)
+    assert ran.json["stop_reason"] == "end"
+
+
+def test_a_grammar_shapes_the_answer(cli: Cli, gguf: Path, tmp_path: Path) -> None:
+    (tmp_path / "yes.gbnf").write_text('root ::= "yes" | "no"')
+    ran = cli("run", gguf, "Well?", *SHORT, "--grammar", tmp_path / "yes.gbnf")
+    assert ran.out.strip() in ("yes", "no")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--json-schema", '{"type": "nothing"}'), 2),
+        (("--json-schema", "no-such-file"), 3),
+        (("--grammar", "no-such-file"), 3),
+        (("--json-schema", "{}", "--grammar", "GRAMMAR"), 2),
+        (("--weights", "shared"), 2),
+        (("--isolation", "thread"), 2),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_line(
+    cli: Cli, gguf: Path, tmp_path: Path, options: tuple[str, ...], code: int
+) -> None:
+    (tmp_path / "grammar").write_text("root ::= [a]")
+    words = [str(tmp_path / "grammar") if word == "GRAMMAR" else word for word in options]
+    ran = cli("run", gguf, "Hello", *words)
+    assert (ran.code, len(ran.err.splitlines())) == (code, 1), ran.err
+
+
+@pytest.mark.parametrize("place", ["mapped", "locked"])
+def test_weights_lie_where_asked(cli: Cli, gguf: Path, place: str) -> None:
+    read, there = (
+        cli("run", gguf, "Hello", *SHORT, "--weights", weights) for weights in ("read", place)
+    )
+    assert read.out == there.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
+def test_a_worker_that_dies_is_one_line_and_exit_code_4(
+    cli: Cli, gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = Model.generate
+
+    def generate_and_die(model: Model, *arguments: Any, **options: Any) -> Any:
+        connection = model._client._connection
+        assert isinstance(connection, WorkerConnection)
+        os.kill(connection.pid, signal.SIGKILL)
+        return generate(model, *arguments, **options)
+
+    monkeypatch.setattr(Model, "generate", generate_and_die)
+    ran = cli("run", gguf, "Hello", *SHORT, "--json")
+    assert (ran.code, ran.out) == (4, "")
+    (line,) = ran.err.splitlines()
+    assert "ended with signal 9" in line
+
+
+def test_an_answer_that_fills_the_context_says_so(cli: Cli, gguf: Path) -> None:
+    ran = cli("run", gguf, "Hello", "--context", "32", "--threads", "1", "--seed", "1", "--json")
+    assert (ran.code, ran.json["stop_reason"]) == (0, "context_full")
+    assert ran.err.splitlines() == [
+        "edgellm: the context of 32 tokens is full; the answer ends",
+    ]
