@@ -24,6 +24,7 @@ class RunSettings:
     value: KVFormat
     context: int  # tokens the KV cache holds
     ubatch: int  # tokens computed at once
+    logits_rows: int = 1  # tokens of a ubatch whose logits are wanted; more to check guesses
 
 
 def tensor_bytes(tensor: TensorSpec, weight_format: WeightFormat) -> int:
@@ -67,9 +68,18 @@ def buffer_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
     mask_bytes = F16_BYTES * tokens * cells
     # Token ids, positions and cache indices, and the padding of every small tensor.
     inputs_bytes = 80 * tokens + 4096
-    logits_bytes = 2 * F32_BYTES * spec.vocab_size  # in the graph, and handed to the caller
+    logits_bytes = _logits_bytes(spec, run, graph_bytes)
     caches_bytes = sum(_cache_scratch_bytes(spec, fmt, cells) for fmt in (run.key, run.value))
     return graph_bytes + mask_bytes + inputs_bytes + logits_bytes + caches_bytes
+
+
+def _logits_bytes(spec: ModelSpec, run: RunSettings, graph_bytes: int) -> int:
+    """Of logits in the graph, and as handed to the caller. The graph puts all rows but one where
+    the blocks, which are done by then, had theirs.
+    """
+    row_bytes = F32_BYTES * spec.vocab_size
+    more_bytes = (run.logits_rows - 1) * row_bytes
+    return 2 * row_bytes + more_bytes + max(more_bytes - graph_bytes, 0)
 
 
 def _work_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
@@ -118,12 +128,13 @@ def overhead_bytes(spec: ModelSpec, engine: EngineFacts) -> int:
     return (
         engine.process_bytes
         + engine.layer_bytes * spec.layers
-        + _vocabulary_bytes(spec, engine)
+        + vocabulary_bytes(spec, engine)
         + engine.reserve_bytes
     )
 
 
-def _vocabulary_bytes(spec: ModelSpec, engine: EngineFacts) -> int:
+def vocabulary_bytes(spec: ModelSpec, engine: EngineFacts) -> int:
+    """Bytes of the engine's list of tokens."""
     if spec.sentencepiece:
         return engine.piece_bytes * spec.vocab_size
     return engine.byte_level_bytes + engine.byte_level_token_bytes * spec.vocab_size

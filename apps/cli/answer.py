@@ -17,7 +17,7 @@ from edgellm.apps.finding import Loadable
 from edgellm.apps.launching import LoadSettings, launch
 from edgellm.artifact import Artifact
 from edgellm.errors import InputError, UsageError
-from edgellm.events import ContextFull, Done, EngineFallback, Event, MemoryUse, TextDelta
+from edgellm.events import Done, EngineFallback, Event, MemoryUse, ReasoningDelta, TextDelta
 from edgellm.runtimes.asking import AnswerOptions, generate_call
 from edgellm.runtimes.cancel import CancelToken, heeding
 from edgellm.runtimes.messages import Message, Prompt
@@ -67,6 +67,8 @@ def answer(
         prompt = question.prompt(has_template=model.info.chat_template is not None)
         with model.generate(prompt, **options) as events, heeding(cancel, events.cancel):
             done = collect(events) if json else stream(events)
+        if done.stop_reason == "context_full":
+            note(f"edgellm: the context of {model.info.context} tokens is full; the answer ends")
         if json:
             print_json(report_json(done, model.memory(), found.artifact))
         elif stats:
@@ -137,17 +139,15 @@ def read_option_file(path: Path | None) -> str | None:
 
 def tell(event: Event) -> None:
     """Say on stderr what a person has to know."""
-    match event:
-        case EngineFallback():
-            note(f"edgellm: {event.reason}")
-        case ContextFull():
-            note(f"\nedgellm: the context is full: {event.used} of {event.limit} tokens")
-        case _:
-            pass
+    if isinstance(event, EngineFallback):
+        note(f"edgellm: {event.reason}")
 
 
 def stream(events: Iterator[Event]) -> Done:
-    """Print the answer as it comes; control characters reach files, never a terminal."""
+    """Print the answer as it comes; control characters reach files, never a terminal.
+
+    What the model thinks first is shown to people only.
+    """
     terminal = sys.stdout.isatty()
     done: Done | None = None
     for event in events:
@@ -155,6 +155,8 @@ def stream(events: Iterator[Event]) -> Done:
             case TextDelta():
                 shown = safe_text(event.text) if terminal else event.text
                 print(shown, end="", flush=True)
+            case ReasoningDelta() if sys.stderr.isatty():
+                print(safe_text(event.text), end="", file=sys.stderr, flush=True)
             case Done():
                 done = event
             case _:

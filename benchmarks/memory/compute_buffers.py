@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.memory.dry_run import dry_run, write_hollow_gguf
 from benchmarks.report import write_result
 from edgellm.formats import Tables
-from edgellm.memory import RunSettings, buffer_bytes
+from edgellm.memory import F32_BYTES, RunSettings, buffer_bytes
 from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.quant_tables import load_tables
@@ -47,7 +47,8 @@ def random_spec(rng: random.Random) -> ModelSpec:
 def random_run(rng: random.Random, spec: ModelSpec, tables: Tables) -> RunSettings:
     key, value = rng.choice(tables.pairs_for_heads(spec.head_dim))
     context = rng.choice([256, 1000, 2048, 8192, 32768, 131072])
-    return RunSettings(key, value, context, rng.choice([512, 512, 256, 128, 64, 32]))
+    ubatch = rng.choice([512, 512, 256, 128, 64, 32])
+    return RunSettings(key, value, context, ubatch, logits_rows=rng.choice([1, 1, 16]))
 
 
 def ratios(shapes: int, seed: int, scratch: Path) -> list[float]:
@@ -59,7 +60,9 @@ def ratios(shapes: int, seed: int, scratch: Path) -> list[float]:
         run = random_run(rng, spec, tables)
         write_hollow_gguf(path, spec, uniform_plan(spec, "f16", Budget(256), tables), tables)
         predicted = buffer_bytes(spec, run, tables.engines["llama.cpp"])
-        found.append(predicted / dry_run(path, run).compute_bytes)
+        # Room for more rows to hand over is made when the first batch that wants them comes.
+        later_bytes = F32_BYTES * (run.logits_rows - 1) * spec.vocab_size
+        found.append(predicted / (dry_run(path, run).compute_bytes + later_bytes))
     return found
 
 

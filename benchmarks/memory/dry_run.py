@@ -114,7 +114,7 @@ def context_params(run: RunSettings) -> llama_cpp.llama_context_params:
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = run.context
     params.n_batch = params.n_ubatch = min(run.ubatch, run.context)
-    params.n_seq_max = params.n_outputs_max = 1
+    params.n_seq_max, params.n_outputs_max = 1, run.logits_rows
     params.kv_unified, params.swa_full = True, False
     params.type_k, params.type_v = run.key.ggml_type, run.value.ggml_type
     params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED

@@ -69,6 +69,7 @@ class Answer:
         self._prompt_tokens = len(self._prompt)
         self._cached = len(self._sequence.tokens)
         self._generated: list[int] = []
+        self._has_end = False  # whether a token said so
         self._prefill_s = self._decode_s = self._first_token_s = 0.0
         self._sequence.parts = prompt
 
@@ -158,6 +159,7 @@ class Answer:
         piece = self._pieces[token]
         if piece is None:
             if not self._ignore_end:
+                self._has_end = True
                 return "", "end"
             piece = b""
         self._generated.append(token)
@@ -170,8 +172,13 @@ class Answer:
         return delta, "length" if len(self._generated) == self._max_tokens else ""
 
     def _remember(self) -> None:
-        """Leave the sequence as the answer was: a decoder may have gone beyond its end."""
+        """Leave the sequence as the answer was: a decoder may have gone beyond its end.
+
+        Only a token that ends the answer is taken from behind its last one, which is then held.
+        """
         length = len(self._prompt) + len(self._generated)
+        if self._generated and not self._has_end:
+            length -= 1
         if len(self._sequence.tokens) > length:
             self._sequence.cut(length)
         self._sequence.settle()
@@ -181,7 +188,13 @@ class Answer:
 
     def _done(self, reason: str, load_s: float) -> Done:
         return Done(
-            usage=Usage(self._prompt_tokens, len(self._generated), self._cached),
+            usage=Usage(
+                self._prompt_tokens,
+                len(self._generated),
+                self._cached,
+                self._decoder.drafted,
+                self._decoder.accepted,
+            ),
             timings=Timings(load_s, self._prefill_s, self._decode_s, self._first_token_s),
             stop_reason=reason,
             text="".join(self._shown),

@@ -11,6 +11,16 @@ from edgellm.runtimes.llama_cpp.sequences import CachedSequence
 class Decoder(Protocol):
     """Continues one sequence, whose prompt has just been read."""
 
+    @property
+    def drafted(self) -> int:
+        """Tokens guessed so far, to be checked several in one batch."""
+        ...
+
+    @property
+    def accepted(self) -> int:
+        """Of those, the ones that turned out right."""
+        ...
+
     def next(self) -> Sequence[int]:
         """The next tokens of the answer, at least one; empty when the work was cancelled.
 
@@ -26,6 +36,8 @@ class Decoder(Protocol):
 
 class PlainDecoder:
     """One token a batch."""
+
+    drafted = accepted = 0
 
     def __init__(self, context: Context, sequence: CachedSequence, sampler: Sampler) -> None:
         self._context = context

@@ -2,9 +2,26 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 _KV_CACHE = re.compile(r"KV buffer size = ([\d.]+) MiB")
 _COMPUTE = re.compile(r"(?:compute|output) buffer size = ([\d.]+) MiB")
+
+
+@dataclass(frozen=True, slots=True)
+class BufferBytes:
+    """What llama.cpp says it has allocated."""
+
+    weights_bytes: int = 0
+    kv_cache_bytes: int = 0
+    compute_bytes: int = 0
+
+    def __add__(self, other: "BufferBytes") -> "BufferBytes":
+        return BufferBytes(
+            self.weights_bytes + other.weights_bytes,
+            self.kv_cache_bytes + other.kv_cache_bytes,
+            self.compute_bytes + other.compute_bytes,
+        )
 
 
 def logged_bytes(lines: Iterable[str]) -> tuple[int, int]:

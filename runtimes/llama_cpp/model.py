@@ -2,8 +2,7 @@
 
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -19,14 +18,17 @@ from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.constraint import Constraint
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.conversations import Conversations
-from edgellm.runtimes.llama_cpp.decoding import PlainDecoder
+from edgellm.runtimes.llama_cpp.decoding import Decoder, PlainDecoder
 from edgellm.runtimes.llama_cpp.embedding import Embedder
 from edgellm.runtimes.llama_cpp.fingerprint import Origin
 from edgellm.runtimes.llama_cpp.library import Library
 from edgellm.runtimes.llama_cpp.likelihoods import Likelihoods
+from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
 from edgellm.runtimes.llama_cpp.prompts import read_prompt
 from edgellm.runtimes.llama_cpp.sampling import Sampler
-from edgellm.runtimes.llama_cpp.sequences import MemoryKind, Sequences
+from edgellm.runtimes.llama_cpp.sequences import CachedSequence, MemoryKind, Sequences
+from edgellm.runtimes.llama_cpp.speculation.decoder import SpeculativeDecoder
+from edgellm.runtimes.llama_cpp.speculation.speculation import Speculation
 from edgellm.runtimes.llama_cpp.state import SequenceMemory
 from edgellm.runtimes.llama_cpp.transcript import all_tokens
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
@@ -40,15 +42,6 @@ _READS_AGAIN = (
     "this model's layers keep a state or a window, which cannot go back: it goes on from the last "
     "text only, and reads any other prompt again from its first token"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class BufferBytes:
-    """What llama.cpp says it has allocated."""
-
-    weights_bytes: int
-    kv_cache_bytes: int
-    compute_bytes: int
 
 
 class LlamaCppModel(Closing):
@@ -65,6 +58,7 @@ class LlamaCppModel(Closing):
         buffers: BufferBytes,
         origin: Origin,
         embedder: Embedder,
+        speculation: Speculation | None,
     ) -> None:
         self._library = library
         self._handle: llama.llama_model_p | None = handle
@@ -77,6 +71,7 @@ class LlamaCppModel(Closing):
             context, SequenceMemory(context, kind.branches), self._sequences, origin
         )
         self._embedder = embedder
+        self._speculation = speculation
         self._told = False
         self._answering = threading.Lock()
 
@@ -118,16 +113,21 @@ class LlamaCppModel(Closing):
             return self._conversations.restore(path, self.info.context)
 
     def memory(self) -> MemoryUse:
+        buffers = self._buffers
+        if self._speculation is not None:
+            buffers += self._speculation.buffers
         return MemoryUse(
-            weights_bytes=self._buffers.weights_bytes,
-            kv_cache_bytes=self._buffers.kv_cache_bytes,
-            compute_bytes=self._buffers.compute_bytes,
+            weights_bytes=buffers.weights_bytes,
+            kv_cache_bytes=buffers.kv_cache_bytes,
+            compute_bytes=buffers.compute_bytes,
             resident_bytes=psutil.Process().memory_info().rss,
         )
 
     def close(self) -> None:
         """Give the memory back; what is still running ends with RuntimeFailure."""
         self._embedder.close()
+        if self._speculation is not None:
+            self._speculation.close()
         self._context.close()
         handle, self._handle = self._handle, None
         if handle is not None:
@@ -151,12 +151,13 @@ class LlamaCppModel(Closing):
             self._constraint(request) as constraint,
             Sampler(request.sampling, vocabulary.n_tokens, tokens, constraint) as sampler,
             self._context.heeding(cancel),
+            self._guessing(cancel),
         ):
             sequence = self._sequences.begin(tokens, may_shift=_may_lose(request))
             yield from self._told_once()
             answer = Answer(
                 self._sequences,
-                PlainDecoder(self._context, sequence, sampler),
+                self._decoder(request, sequence, sampler),
                 vocabulary.pieces(request.shown),
                 parts,
                 shorter=lambda most: self._shorter_prompt(request, most),
@@ -169,6 +170,27 @@ class LlamaCppModel(Closing):
                 started=started,
             )
             yield from answer.events(self.info.load_s)
+
+    def _guessing(self, cancel: CancelToken) -> AbstractContextManager[None]:
+        if self._speculation is None:
+            return nullcontext()
+        return self._speculation.proposer.answering(cancel)
+
+    def _decoder(self, request: Request, sequence: CachedSequence, sampler: Sampler) -> Decoder:
+        """One that guesses, where there are batches that this answer may use."""
+        speculation, sampling = self._speculation, request.sampling
+        exact = sampling.temperature == 0 or sampling.seed is not None
+        if speculation is None or not speculation.helps(exact=exact):
+            return PlainDecoder(self._context, sequence, sampler)
+        return SpeculativeDecoder(
+            self._context,
+            sequence,
+            sampler,
+            speculation,
+            self._vocabulary.pieces(request.shown),
+            context_tokens=self.info.context,
+            exact=exact,
+        )
 
     def _constraint(self, request: Request) -> "Constraint | nullcontext[None]":
         if request.grammar is None:

@@ -20,8 +20,8 @@ from edgellm.runtimes.llama_cpp.embedding import Embedder, EmbeddingSettings, po
 from edgellm.runtimes.llama_cpp.fingerprint import CacheSetup, ModelFile, Origin, rope_context
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
-from edgellm.runtimes.llama_cpp.logged_memory import logged_bytes
-from edgellm.runtimes.llama_cpp.model import BufferBytes, LlamaCppModel
+from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes, logged_bytes
+from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.notices import fallback_reasons
 from edgellm.runtimes.llama_cpp.preconditions import (
     KVFormats,
@@ -33,6 +33,14 @@ from edgellm.runtimes.llama_cpp.preconditions import (
 from edgellm.runtimes.llama_cpp.sampling import recommended_sampling
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
+from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Guessing
+from edgellm.runtimes.llama_cpp.speculation.loading import (
+    LOGITS_ROWS,
+    NGRAM,
+    can_speculate,
+    open_speculation,
+    read_draft,
+)
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
 from edgellm.runtimes.protocol import EventSink, ModelInfo, Settled, ignore_events
@@ -95,8 +103,10 @@ class LlamaCppRuntime:
     ) -> LlamaCppModel:
         """Check the file, then load it; see edgellm.runtimes.protocol.Runtime.load."""
         started = perf_counter()
+        cancel = cancel or CancelToken()
         file = read_gguf(path)
         settings = self._settle(file, options, on_event)
+        guessing = self._guessing(options, file, settings)
         origin = Origin(ModelFile.of(path), _setup(file, settings), self._cache_dir)
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
@@ -110,10 +120,12 @@ class LlamaCppRuntime:
                 adds_space_prefix=rules is None,
                 weights=options.weights,
                 on_event=on_event,
-                cancel=cancel or CancelToken(),
+                cancel=cancel,
             )
             undo.callback(llama.llama_model_free, model)
             vocabulary = Vocabulary(model, file, rules)
+            kind = memory_kind(model)
+            speculates = guessing is not None and can_speculate(kind, guessing, on_event)
             context = make_context(
                 library,
                 model,
@@ -121,13 +133,18 @@ class LlamaCppRuntime:
                 context_tokens=settings.context_tokens,
                 ubatch=options.ubatch,
                 threads=settings.threads,
+                logits_rows=LOGITS_ROWS if speculates else 1,
             )
             undo.callback(context.close)
             lines = library.lines_since(mark)
             for reason in fallback_reasons(lines, settings.gpu_layers):
                 on_event(EngineFallback(reason))
+            speculation = None
+            if guessing is not None and speculates:
+                speculation = open_speculation(
+                    library, context, vocabulary.n_tokens, guessing, on_event, cancel
+                )
             undo.pop_all()
-        kind = memory_kind(model)
         buffers = BufferBytes(llama.llama_model_size(model), *logged_bytes(lines))
         can_shift = (
             kind.branches
@@ -153,7 +170,16 @@ class LlamaCppRuntime:
         )
         embedder = Embedder(library, model, vocabulary, _embedding(file, settings, options))
         return LlamaCppModel(
-            library, model, context, kind, vocabulary, info, buffers, origin, embedder
+            library,
+            model,
+            context,
+            kind,
+            vocabulary,
+            info,
+            buffers,
+            origin,
+            embedder,
+            speculation,
         )
 
     def open_scorer(
@@ -168,7 +194,7 @@ class LlamaCppRuntime:
         return open_scorer(
             file,
             options,
-            threads=options.threads or useful_threads(sum(t.bytes for t in file.tensors)),
+            threads=options.threads or _useful_threads(file),
             extra_buffers=self._extra_buffers(on_event),
             on_event=on_event,
             cancel=cancel or CancelToken(),
@@ -188,9 +214,32 @@ class LlamaCppRuntime:
             formats=formats,
             gpu_layers=gpu_layers,
             extra_buffers=self._extra_buffers(on_event),
-            threads=options.threads or useful_threads(sum(t.bytes for t in file.tensors)),
+            threads=options.threads or _useful_threads(file),
             sampling=recommended_sampling(file.path, file.metadata),
             chat_template=template if isinstance(template, str) else None,
+        )
+
+    def _guessing(
+        self, options: LoadOptions, file: GGUFFile, settings: _Settings
+    ) -> Guessing | None:
+        """What speculation depends on, where it is wanted. Raises InputError, UsageError."""
+        if options.speculate is None:
+            return None
+        draft = None
+        if options.speculate != NGRAM:
+            found = read_draft(Path(options.speculate), file)
+            draft = Draft(found, options.threads or _useful_threads(found))
+        return Guessing(
+            file,
+            settings.formats,
+            context_tokens=settings.context_tokens,
+            ubatch=options.ubatch,
+            threads=settings.threads,
+            gpu_layers=settings.gpu_layers,
+            extra_buffers=settings.extra_buffers,
+            weights=options.weights,
+            draft=draft,
+            cache_dir=self._cache_dir,
         )
 
     def _extra_buffers(self, on_event: EventSink) -> bool:
@@ -233,6 +282,10 @@ def useful_threads(weights_bytes: int) -> int:
     Measured by `python -m benchmarks.threads`.
     """
     return max(1, min(physical_cores(), weights_bytes // BYTES_PER_THREAD))
+
+
+def _useful_threads(file: GGUFFile) -> int:
+    return useful_threads(sum(tensor.bytes for tensor in file.tensors))
 
 
 def physical_cores() -> int:

@@ -64,15 +64,18 @@ class CachedSequence:
         self.ubatch = context.ubatch
         self.moved = False  # since the last batch
 
-    def append(self, tokens: Sequence[int], wanted: range | None = None) -> bool:
+    def append(
+        self, tokens: Sequence[int], wanted: range | None = None, *, drops: bool = True
+    ) -> bool:
         """Compute at most a ubatch more; False when it was cancelled.
 
-        wanted: see Context.decode. Raises StatusError; the sequence is then empty.
+        wanted: see Context.decode. drops: whether other sequences make room where there is none.
+        Raises NoRoomError, with nothing changed, and StatusError; the sequence is then empty.
         """
         try:
             added = self._context.decode(tokens, wanted)
         except NoRoomError:
-            if not self._make_room():
+            if not drops or not self._make_room():
                 raise
             return self.append(tokens, wanted)
         except StatusError:

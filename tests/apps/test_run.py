@@ -104,3 +104,11 @@ def test_a_worker_that_dies_is_one_line_and_exit_code_4(
     assert (ran.code, ran.out) == (4, "")
     (line,) = ran.err.splitlines()
     assert "ended with signal 9" in line
+
+
+def test_an_answer_that_fills_the_context_says_so(cli: Cli, gguf: Path) -> None:
+    ran = cli("run", gguf, "Hello", "--context", "32", "--threads", "1", "--seed", "1", "--json")
+    assert (ran.code, ran.json["stop_reason"]) == (0, "context_full")
+    assert ran.err.splitlines() == [
+        "edgellm: the context of 32 tokens is full; the answer ends",
+    ]
