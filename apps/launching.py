@@ -38,6 +38,7 @@ class LoadSettings(TypedDict, total=False):
     runtime: str | Runtime  # "auto", a row of RUNTIMES, or an engine of one's own
     isolation: str  # "process", or "none" for a thread of this one
     threads: int | None  # None is one for each physical core
+    ubatch: int | None  # prompt tokens computed at once; None is what the plan says, or 512
     gpu_layers: int | None  # -1 is all of them; None is what a GPU here can take
     weights: str  # "read", "mapped" or "locked"
     speculate: str | None  # "ngram", or the path of a draft model's GGUF file
@@ -102,7 +103,7 @@ def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptio
 
     Raises UsageError for a context that the plan exceeds, or formats that it has decided.
     """
-    context = settings.get("context")
+    context, ubatch = settings.get("context"), settings.get("ubatch")
     options = LoadOptions(
         context=context,
         key_format=settings.get("key_format"),
@@ -112,6 +113,8 @@ def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptio
         weights=settings.get("weights", "read"),
         speculate=settings.get("speculate"),
     )
+    if ubatch is not None:
+        options = replace(options, ubatch=ubatch)
     if artifact is None:
         return options
     plan, name = artifact.plan, artifact.folder.name
@@ -119,6 +122,11 @@ def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptio
         raise UsageError(
             f"--context {context}: {name} was planned for {plan.kv.context} "
             f"tokens; convert it again with --context {context}"
+        )
+    if ubatch is not None and ubatch > plan.ubatch:
+        raise UsageError(
+            f"--ubatch {ubatch}: {name} was planned for {plan.ubatch} tokens at once, and more "
+            f"take more memory; give {plan.ubatch} at most"
         )
     if options.key_format or options.value_format:
         raise UsageError(
@@ -130,7 +138,7 @@ def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptio
         context=context or plan.kv.context,
         key_format=plan.kv.key_format,
         value_format=plan.kv.value_format,
-        ubatch=plan.ubatch,
+        ubatch=ubatch or plan.ubatch,
     )
 
 

@@ -23,6 +23,7 @@ class AnswerOptions(TypedDict, total=False):
     seed: int | None  # the same seed gives the same text
     max_tokens: int | None  # None goes on until the model ends or the context is full
     stop: str | Sequence[str]  # texts that end the answer and are not shown
+    ignore_end: bool  # go on where the model would end, as measuring speed needs
     json_schema: str | Mapping[str, Any]  # the answer is JSON that fits it
     grammar: str  # GBNF that the answer follows
     logprobs: int  # how many likely tokens to report beside each one taken

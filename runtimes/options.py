@@ -43,6 +43,7 @@ class SamplingOptions:
     seed: int | None = None  # the same seed gives the same text; None draws one
     max_tokens: int | None = None  # None goes on until the model ends or the context is full
     stop: tuple[str, ...] = ()  # texts that end the answer and are not shown
+    ignore_end: bool = False  # go on where the model would end, as measuring speed needs
 
     def __post_init__(self) -> None:
         _finite(0, math.inf, temperature=self.temperature)

@@ -39,6 +39,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """What an engine settled on, where the options left it a choice."""
+
+    engine: str  # the build, as Runtime.describe() tells it
+    threads: int
+    ubatch: int
+    key_format: str
+    value_format: str
+    gpu_layers: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What is known about a model once it is in memory."""
 
@@ -49,6 +61,7 @@ class ModelInfo:
     default_sampling: SamplingOptions  # what the model's makers recommend, where they did
     can_shift: bool  # whether turns can leave the context without reading the rest again
     load_s: float
+    settled: Settled | None = None  # None where there was nothing to settle
 
 
 class LoadedModel(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from edgellm.apps.cli import (
+    bench,
     config,
     convert,
     demo,
@@ -30,7 +31,20 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help starts in a third of the time
     pretty_exceptions_enable=False,
 )
-for verb in (inspect, plan, convert, run_verb, eval_verb, demo, doctor, ls, show, rm, config):
+for verb in (
+    inspect,
+    plan,
+    convert,
+    run_verb,
+    eval_verb,
+    bench,
+    demo,
+    doctor,
+    ls,
+    show,
+    rm,
+    config,
+):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 
 

@@ -2,10 +2,14 @@
 
 500 times: load, answer, close. The anonymous memory of the parent may grow by less than 1 KiB a
 cycle (least squares over the cycles after the first 50, which fill caches); nothing may be left.
+
+glibc gives threads heaps of their own, which settle only over hundreds of cycles; with one heap
+(MALLOC_ARENA_MAX=1) a leak would show as it is. The result says which it was.
 """
 
 import argparse
 import gc
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -49,6 +53,7 @@ def measure(artifact: Path, cycles: int) -> dict[str, Any]:
     return {
         "cycles": cycles,
         "warm_up": WARM_UP,
+        "malloc_arena_max": os.environ.get("MALLOC_ARENA_MAX"),
         "first_bytes": samples[0],
         "after_warm_up_bytes": samples[WARM_UP],
         "last_bytes": samples[-1],

@@ -58,6 +58,7 @@ class Answer:
         self._shorter = shorter
         self._context_tokens = context_tokens
         self._max_tokens = sampling.max_tokens
+        self._ignore_end = sampling.ignore_end
         self._likelihoods = likelihoods
         self._likely: list[TokenLikelihoods] = []  # of the tokens since the last delta
         self._drops_space = self._drop_space = drop_space
@@ -156,7 +157,9 @@ class Answer:
         """(new text, why it ended or an empty text) of one token."""
         piece = self._pieces[token]
         if piece is None:
-            return "", "end"
+            if not self._ignore_end:
+                return "", "end"
+            piece = b""
         self._generated.append(token)
         if self._drop_space and piece:
             self._drop_space = False
@@ -171,6 +174,7 @@ class Answer:
         length = len(self._prompt) + len(self._generated)
         if len(self._sequence.tokens) > length:
             self._sequence.cut(length)
+        self._sequence.settle()
         answer = generated_part(self._generated, self._pieces, drop_space=self._drops_space)
         if answer.tokens:
             self._sequence.parts += (answer,)

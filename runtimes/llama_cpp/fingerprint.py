@@ -50,7 +50,7 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class CacheSetup:
     """How a context was made; what only moves rounding, as threads and batches do, is left out."""
 
     key_format: str
@@ -66,7 +66,7 @@ class Origin:
     """All that a saved conversation is bound to, and where findings about files are kept."""
 
     file: ModelFile
-    setup: Setup
+    setup: CacheSetup
     cache_dir: Path | None
 
     def fingerprint(self) -> dict[str, str]:
@@ -85,7 +85,7 @@ def rope_context(file: GGUFFile, context_tokens: int) -> int:
     return context_tokens if scaling == "longrope" or has_factors else 0
 
 
-def fingerprint(model_sha256: str, setup: Setup) -> dict[str, str]:
+def fingerprint(model_sha256: str, setup: CacheSetup) -> dict[str, str]:
     """Texts by name, as an error shows them."""
     build = f"{version('llama-cpp-python')} ({_build_sha256(Path(llama._lib._name))[:16]})"
     return {

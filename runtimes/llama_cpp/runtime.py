@@ -17,7 +17,7 @@ from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.amx import amx_fallback
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.embedding import Embedder, EmbeddingSettings, pooling_of
-from edgellm.runtimes.llama_cpp.fingerprint import ModelFile, Origin, Setup, rope_context
+from edgellm.runtimes.llama_cpp.fingerprint import CacheSetup, ModelFile, Origin, rope_context
 from edgellm.runtimes.llama_cpp.library import ENGINE, load_library
 from edgellm.runtimes.llama_cpp.loading import load_weights, make_context
 from edgellm.runtimes.llama_cpp.logged_memory import logged_bytes
@@ -35,7 +35,7 @@ from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
-from edgellm.runtimes.protocol import EventSink, ModelInfo, ignore_events
+from edgellm.runtimes.protocol import EventSink, ModelInfo, Settled, ignore_events
 from edgellm.tokenizer.text_rules import TextRules
 
 BYTES_PER_THREAD = 32 << 20  # weights
@@ -142,6 +142,14 @@ class LlamaCppRuntime:
             default_sampling=settings.sampling,
             can_shift=can_shift,
             load_s=perf_counter() - started,
+            settled=Settled(
+                engine=self.describe(),
+                threads=settings.threads,
+                ubatch=context.ubatch,
+                key_format=settings.formats.key.name,
+                value_format=settings.formats.value.name,
+                gpu_layers=settings.gpu_layers,
+            ),
         )
         embedder = Embedder(library, model, vocabulary, _embedding(file, settings, options))
         return LlamaCppModel(
@@ -198,9 +206,9 @@ def memory_kind(model: llama.llama_model_p) -> MemoryKind:
     return MemoryKind(recurrent, llama.llama_model_n_swa(model))
 
 
-def _setup(file: GGUFFile, settings: _Settings) -> Setup:
+def _setup(file: GGUFFile, settings: _Settings) -> CacheSetup:
     formats = settings.formats
-    return Setup(
+    return CacheSetup(
         key_format=formats.key.name,
         value_format=formats.value.name,
         flash_attention="always" if formats.value.needs_flash_attention_for_v else "where it can",

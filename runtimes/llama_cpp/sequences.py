@@ -62,7 +62,7 @@ class CachedSequence:
         self.parts: tuple[Part, ...] = ()  # the text of the tokens, as far as it is known
         self.used = 0  # which answer it was used for last
         self.ubatch = context.ubatch
-        self._moved = False  # since the last batch
+        self.moved = False  # since the last batch
 
     def append(self, tokens: Sequence[int], wanted: range | None = None) -> bool:
         """Compute at most a ubatch more; False when it was cancelled.
@@ -80,7 +80,7 @@ class CachedSequence:
             raise
         if added:
             self.tokens.extend(tokens)
-            self._moved = False
+            self.moved = False
         else:
             self._after_a_stop()
         return added
@@ -96,7 +96,7 @@ class CachedSequence:
             raise
         if added:
             self.tokens.append(token)
-            self._moved = False
+            self.moved = False
         else:
             self._after_a_stop()
         return added
@@ -112,6 +112,7 @@ class CachedSequence:
 
     def clear(self) -> None:
         self.tokens = []
+        self.moved = False
         self._context.cut(0, -1)
 
     def leave_out(self, gap: Gap) -> None:
@@ -123,12 +124,17 @@ class CachedSequence:
         self._context.cut(0, gap.start, end)
         self._context.move(0, end, -gap.length)
         del self.tokens[gap.start : end]
-        self._moved = True
+        self.moved = True
+
+    def settle(self) -> None:
+        """At an answer's end: forget tokens that moved, if no batch came to turn their keys."""
+        if self.moved:
+            self.clear()
 
     def _after_a_stop(self) -> None:
         """A cancelled batch may have turned the keys of some layers only."""
-        self.cut(0 if self._moved else len(self.tokens))
-        self._moved = False
+        self.cut(0 if self.moved else len(self.tokens))
+        self.moved = False
 
 
 class Sequences:
@@ -174,11 +180,13 @@ class Sequences:
             yield parked.parts
 
     def park(self, keep: Parked | None = None) -> None:
-        """Set the current sequence aside where models can branch; it still holds its tokens.
+        """Set the current sequence aside where that can be; it still holds its tokens.
+
+        One whose tokens were just moved cannot: a cancelled batch would spoil the shared cells.
 
         keep: a parked sequence that must not make room for it.
         """
-        if not self._kind.branches or not self.current.tokens:
+        if not self._kind.branches or not self.current.tokens or self.current.moved:
             return
         if len(self._parked) == PARKED:
             self._drop(min((p for p in self._parked if p is not keep), key=lambda p: p.used))

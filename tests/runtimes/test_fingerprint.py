@@ -11,15 +11,15 @@ from edgellm.gguf_file import read_gguf
 from edgellm.runtimes.llama_cpp import fingerprint as module
 from edgellm.runtimes.llama_cpp.fingerprint import (
     VERIFIED,
+    CacheSetup,
     ModelFile,
-    Setup,
     fingerprint,
     rope_context,
 )
 from edgellm.verified import VerifiedFiles
 from tests.support.gguf import TinyLlama
 
-SETUP = Setup("q8_0", "q8_0", "always", gpu_layers=0, extra_buffers=True, rope_context=0)
+SETUP = CacheSetup("q8_0", "q8_0", "always", gpu_layers=0, extra_buffers=True, rope_context=0)
 
 
 def test_models_with_equal_headers_differ(tmp_path: Path) -> None:

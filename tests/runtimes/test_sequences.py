@@ -177,3 +177,14 @@ def test_keys_move_only_where_that_takes_no_more_memory(
     options = LoadOptions(context=8192, key_format=key, ubatch=32)
     model = load_tiny(options, hidden=128, heads=2, context=8192)
     assert model.info.can_shift == can_shift
+
+
+def test_a_move_that_no_batch_followed_is_forgotten(model: LlamaCppModel, tiny_gguf: Path) -> None:
+    turns = {"a" * 90: "First<|end|>", "b" * 60: ""}
+    ask(model, conversation(turns))
+    short = conversation(turns, without=1)
+    events = model.generate(Request(short, greedy(20), shorter=keep_last()))
+    next(events)
+    assert model._sequences.current.moved
+    events.close()
+    assert_as_fresh(model, ask(model, short), tiny_gguf)

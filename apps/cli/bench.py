@@ -1,0 +1,147 @@
+"""`edgellm bench`: how fast a model loads, reads and writes here."""
+
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgellm.apps.cli import options as cli
+from edgellm.apps.cli.errors import INTERRUPTED
+from edgellm.apps.cli.output import note, print_json
+from edgellm.apps.cli.planning import PlanningOptions
+from edgellm.apps.cli.settings import home
+from edgellm.errors import Cancelled, UsageError
+from edgellm.plan import DEFAULT_CONTEXT
+
+if TYPE_CHECKING:
+    from edgellm.apps.cli.speed_test import Course, Sample, SpeedTest
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="An artifact, a GGUF file, a stored name, a checkpoint (converted on first use) "
+            "or a Hub name.",
+            show_default=False,
+            autocompletion=cli.stored_names,
+        ),
+    ],
+    prompt_tokens: Annotated[
+        int, typer.Option("-p", "--prompt-tokens", metavar="N", min=1, help="Tokens to read.")
+    ] = 512,
+    generate_tokens: Annotated[
+        int, typer.Option("-n", "--generate-tokens", metavar="N", min=1, help="Tokens to write.")
+    ] = 128,
+    depth: Annotated[
+        str,
+        typer.Option(
+            "-d",
+            "--depth",
+            metavar="N[,N...]",
+            help="Tokens that are in the KV cache before; several are measured one by one.",
+        ),
+    ] = "0",
+    rounds: Annotated[
+        int,
+        typer.Option(
+            "-r", "--rounds", metavar="N", min=1, help="Rounds that count; one more warms up."
+        ),
+    ] = 5,
+    memory: cli.Memory = None,
+    context: cli.Context = None,
+    threads: cli.Threads = None,
+    ubatch: Annotated[
+        int | None,
+        typer.Option(
+            "--ubatch",
+            metavar="TOKENS",
+            min=1,
+            help="Prompt tokens computed at once. Default: what the plan says, or 512.",
+        ),
+    ] = None,
+    gpu_layers: cli.GpuLayers = None,
+    weights: cli.Weights = "read",
+    isolation: cli.Isolation = "process",
+    offline: cli.Offline = False,
+    json: cli.Json = False,
+) -> None:
+    """Measure load, first token, prefill and decode: medians over rounds.
+
+    pp and tg are llama-bench's tests, with its names: read N tokens, write N tokens, behind DEPTH
+    others. The table ends with the llama-bench command that measures the same, to lay both side by
+    side. Here the clock is the caller's, so that the engine's own process and the sampling of each
+    token (greedy, past the end of text) count as well; --isolation none leaves the process out.
+    Ctrl-C ends it with a table of the rounds so far.
+    """
+    from edgellm.apps.cli.answer import cancelled_by_interrupt, tell
+    from edgellm.apps.cli.models import find_loadable
+    from edgellm.apps.cli.speed_report import Report
+    from edgellm.apps.cli.speed_test import Course, SpeedTest
+    from edgellm.apps.launching import LoadSettings, launch
+    from edgellm.runtimes.model import Model
+    from edgellm.runtimes.protocol import ignore_events
+    from edgellm.store import Store
+
+    course = Course(prompt_tokens, generate_tokens, chosen_depths(depth), rounds)
+    planning = PlanningOptions(memory=memory, context=context)
+    found = find_loadable(model, planning, offline=offline, threads=threads)
+    settings: LoadSettings = {
+        "memory": memory,
+        "context": context if found.artifact else context or max(course.context, DEFAULT_CONTEXT),
+        "threads": threads,
+        "ubatch": ubatch,
+        "gpu_layers": gpu_layers,
+        "weights": weights,
+        "isolation": isolation,
+    }
+    start = launch(found, settings, Store(home()))
+    with cancelled_by_interrupt() as cancel:
+        test = SpeedTest(
+            lambda: Model(start.open(tell if test.info is None else ignore_events, cancel)),
+            course,
+            cancel,
+        )
+        samples, ended = collected(test, course)
+    if test.info is not None and {sample.depth for sample in samples} == set(course.depths):
+        report = Report(found.gguf, course, isolation, test.info, samples)
+        if json:
+            print_json(report.to_json())
+        else:
+            print("\n".join(report.lines()))
+    if not ended:
+        raise typer.Exit(INTERRUPTED)
+
+
+def chosen_depths(text: str) -> tuple[int, ...]:
+    """The depths that "0,4096" names, in that order. Raises UsageError."""
+    try:
+        depths = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        depths = (-1,)
+    if min(depths) < 0 or len(set(depths)) < len(depths):
+        raise UsageError(f"--depth {text}: give numbers of tokens, such as 0 or 0,4096")
+    return depths
+
+
+def collected(test: "SpeedTest", course: "Course") -> "tuple[list[Sample], bool]":
+    """The samples that count, and whether all of them came; notes say how far it is.
+
+    Nothing is drawn while something is measured: that would take part of a processor.
+    """
+    samples: list[Sample] = []
+    began, total = monotonic(), (1 + course.rounds) * len(course.depths)
+    try:
+        for done, (number, sample) in enumerate(test.rounds(), start=1):
+            left_s = (monotonic() - began) / done * (total - done)
+            what = f"round {number} of {course.rounds}" if number else "warm-up"
+            note(
+                f"{what}, depth {sample.depth}: {sample.prefill_tokens_per_s:.1f} tokens/s read, "
+                f"{sample.decode_tokens_per_s:.1f} written; {left_s:.0f} s left"
+            )
+            if number:
+                samples.append(sample)
+    except Cancelled:
+        return samples, False
+    return samples, True

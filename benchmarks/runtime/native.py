@@ -1,0 +1,222 @@
+"""Our speed beside that of a C program around the same llama.cpp:
+
+    python -m benchmarks.runtime.native SCRATCH [--size 0.5B] [--rounds N] [--threads N]
+
+Models of random weights are made in the folder SCRATCH once. All sides have the model loaded and
+take turns, so that whatever else the machine does meets them alike; a figure is the median of the
+rounds' ratios, with the quartiles around it. Decoding samples greedily on every side. The context
+is just what is read, so that ours keeps no earlier sequences: benchmarks.runtime.parked_sequences
+tells what those cost. --llama-bench PROGRAM measures the C program against llama-bench.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.report import write_result
+from benchmarks.runtime.models import PLANS, SIZES, prepared
+from benchmarks.runtime.native_loop import NativeLoop, Settings, build
+from edgellm.apps.cli.speed_prompts import PromptWriter
+from edgellm.apps.cli.speed_timing import Ask, greedy, greedy_sampling, time_answer
+from edgellm.quant_tables import load_tables
+from edgellm.runtimes import open_runtime
+from edgellm.runtimes.launch import Launch
+from edgellm.runtimes.model import Model
+from edgellm.runtimes.options import LoadOptions
+from edgellm.runtimes.protocol import Request
+
+UBATCH, KV = 512, "q8_0"
+PREFILL, DECODE, DEPTH = 256, 64, 16  # tokens; decoding begins behind DEPTH of them
+
+
+class Side(Protocol):
+    """One way to run the model; each turn has other words."""
+
+    def prefill_s(self, turn: int) -> float: ...
+
+    def decode_s(self, turn: int) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """The C program."""
+
+    loop: NativeLoop
+
+    def prefill_s(self, turn: int) -> float:
+        return self.loop.seconds("prefill", 0, PREFILL)
+
+    def decode_s(self, turn: int) -> float:
+        return self.loop.seconds("decode", DEPTH, DECODE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """edgellm, asked in one of its ways."""
+
+    ask: Ask
+    writer: PromptWriter
+
+    def prefill_s(self, turn: int) -> float:
+        return (
+            PREFILL / time_answer(self.ask, self.writer.text(PREFILL, turn), 1).prefill_tokens_per_s
+        )
+
+    def decode_s(self, turn: int) -> float:
+        times = time_answer(self.ask, self.writer.text(DEPTH, turn), DECODE + 1)
+        return DECODE / times.decode_tokens_per_s
+
+
+@contextmanager
+def sides(gguf: Path, threads: int, program: Path) -> Iterator[dict[str, Side]]:
+    """Every way to run the model, loaded; `native` is what the others are compared with."""
+    with ExitStack() as opened:
+        loop = opened.enter_context(NativeLoop(program, gguf, settings_of(threads)))
+        yield {
+            "native": Native(loop),
+            "engine": opened.enter_context(engine(gguf, threads)),
+            "thread": opened.enter_context(api(gguf, threads, "none")),
+            "worker": opened.enter_context(api(gguf, threads, "process")),
+        }
+
+
+def settings_of(threads: int) -> Settings:
+    ggml_type = load_tables().kv_formats[KV].ggml_type
+    return Settings(threads, PREFILL, UBATCH, ggml_type, ggml_type)
+
+
+@contextmanager
+def engine(gguf: Path, threads: int) -> Iterator[Ours]:
+    """The engine itself, without a host or a connection."""
+    options = LoadOptions(PREFILL, KV, KV, ubatch=UBATCH, threads=threads)
+    with open_runtime("llama.cpp").load(gguf, options) as model:
+        yield Ours(
+            lambda prompt, tokens: model.generate(Request(prompt, greedy_sampling(tokens))),
+            PromptWriter(lambda text: len(model.tokenize(text))),
+        )
+
+
+@contextmanager
+def api(gguf: Path, threads: int, isolation: str) -> Iterator[Ours]:
+    """What users call, with the engine on a thread or in a process of its own."""
+    options = LoadOptions(PREFILL, KV, KV, ubatch=UBATCH, threads=threads)
+    with Model(Launch(gguf, options, isolation=isolation).open()) as model:
+        yield Ours(
+            lambda prompt, tokens: greedy(model, prompt, tokens), PromptWriter(model.count_tokens)
+        )
+
+
+def turns(found: dict[str, Side], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Tokens per second by what was done and by side; a round to warm up does not count."""
+    rates: dict[str, dict[str, list[float]]] = {
+        "prefill": {name: [] for name in found},
+        "decode": {name: [] for name in found},
+    }
+    order = list(found)
+    for turn in range(1 + rounds):
+        order.append(order.pop(0))  # nobody always runs behind the same one
+        for name in order:
+            rates["prefill"][name].append(PREFILL / found[name].prefill_s(turn))
+        for name in order:
+            rates["decode"][name].append(DECODE / found[name].decode_s(turn))
+    return {work: {name: each[1:] for name, each in by.items()} for work, by in rates.items()}
+
+
+def compared(rates: dict[str, list[float]], base: str) -> dict[str, dict[str, float]]:
+    """Each side's share of the speed of `base`, round by round: median and quartiles."""
+    return {
+        name: quartiles([one / of for one, of in zip(each, rates[base], strict=True)])
+        for name, each in rates.items()
+        if name != base
+    }
+
+
+def against_llama_bench(program: Path, bench: Path, gguf: Path, threads: int) -> dict[str, float]:
+    """The C program's share of llama-bench's speed, which samples nothing."""
+    tests = ["-p", str(PREFILL), "-n", str(DECODE), "-r", "5", "-t", str(threads), "-o", "json"]
+    cache = ["-fa", "1", "-ctk", KV, "-ctv", KV]
+    shown = subprocess.check_output([bench, "-m", gguf, *tests, *cache], text=True)
+    theirs = {test["n_prompt"]: statistics.median(test["samples_ts"]) for test in json.loads(shown)}
+    with NativeLoop(program, gguf, settings_of(threads)) as loop:
+        read = [PREFILL / loop.seconds("prefill", 0, PREFILL) for _ in range(6)][1:]
+        written = [DECODE / loop.seconds("forward", 0, DECODE) for _ in range(6)][1:]
+    return {
+        "prefill": round(statistics.median(read) / theirs[PREFILL], 3),
+        "forward": round(statistics.median(written) / theirs[0], 3),
+    }
+
+
+def quartiles(values: list[float]) -> dict[str, float]:
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": round(middle, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def row(size: str, plan_name: str, rates: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """The figures of one model."""
+    found: dict[str, Any] = {"size": size, "plan": plan_name}
+    for work, by_side in rates.items():
+        found[work] = {
+            "tokens_per_s": {name: round(statistics.median(x), 2) for name, x in by_side.items()},
+            "over_native": compared(by_side, "native"),
+            "worker_over_thread": compared(
+                {name: by_side[name] for name in ("thread", "worker")}, "thread"
+            )["worker"],
+        }
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    print(f"{found['size']} {found['plan']}")
+    for work in ("prefill", "decode"):
+        figures = found[work]
+        for name, rate in figures["tokens_per_s"].items():
+            ratio = figures["over_native"].get(name)
+            beside = (
+                "" if ratio is None else "{median:8.3f} ({low:.3f} to {high:.3f})".format(**ratio)
+            )
+            print(f"  {work:8}{name:8}{rate:9.2f} tokens/s{beside}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scratch", type=Path, help="folder for the models; 5 GB")
+    parser.add_argument("--size", action="append", choices=[*SIZES])
+    parser.add_argument("--plan", action="append", choices=PLANS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--llama-bench", type=Path, help="its program, of the same llama.cpp")
+    arguments = parser.parse_args()
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    program, rows = build(arguments.scratch), []
+    for size in arguments.size or SIZES:
+        for plan_name in arguments.plan or PLANS:
+            gguf = prepared(arguments.scratch, size, plan_name)
+            with sides(gguf, arguments.threads, program) as found:
+                rows.append(row(size, plan_name, turns(found, arguments.rounds)))
+            show(rows[-1])
+            if (bench := arguments.llama_bench) is not None:
+                check = against_llama_bench(program, bench, gguf, arguments.threads)
+                rows[-1]["native_over_llama_bench"] = check
+                print(f"  native over llama-bench: {check}", flush=True)
+    figures = {
+        "threads": arguments.threads,
+        "rounds": arguments.rounds,
+        "prefill_tokens": PREFILL,
+        "decode_tokens": DECODE,
+        "decode_depth": DEPTH,
+        "context": PREFILL,
+        "ubatch": UBATCH,
+        "kv": KV,
+        "rows": rows,
+    }
+    print(write_result("native", figures))
+
+
+if __name__ == "__main__":
+    main()
