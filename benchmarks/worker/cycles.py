@@ -4,7 +4,7 @@
 cycle (least squares over the cycles after the first 50, which fill caches); nothing may be left.
 
 Before, what a load does without a process (finding the model, reading its plan) is done 1500 times:
-the allocator's heaps grow by 1 MiB over the first 400 and not at all over the rest, which is no leak
+the allocator heaps grow by 1 MiB over the first 400 and not at all over the rest. That is no leak
 but would be counted as one here.
 """
 
