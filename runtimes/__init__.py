@@ -10,6 +10,7 @@ from edgellm.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import TextIO
 
     from edgellm.runtimes.protocol import Runtime
 
@@ -43,16 +44,19 @@ RUNTIMES: Mapping[str, Entry] = MappingProxyType(
 )
 
 
-def open_runtime(name: str, cache_dir: "Path | None" = None) -> "Runtime":
+def open_runtime(
+    name: str, cache_dir: "Path | None" = None, log: "TextIO | None" = None
+) -> "Runtime":
     """The engine of that name.
 
-    cache_dir: where findings about this machine are kept; None keeps none. Raises UsageError for
-    an unknown name, UnsupportedError when the engine is not installed.
+    cache_dir: where findings about this machine are kept; None keeps none. log: gets the engine's
+    log, which nobody sees otherwise. Raises UsageError for an unknown name, UnsupportedError when
+    the engine is not installed.
     """
     if name not in RUNTIMES:
         raise UsageError(f"no engine {name!r}; known: {', '.join(RUNTIMES)}")
     entry = RUNTIMES[name]
     if reason := entry.unavailable():
         raise UnsupportedError(f"engine {name} is not available: {reason}")
-    runtime: Runtime = getattr(import_module(entry.module), entry.class_name)(cache_dir)
+    runtime: Runtime = getattr(import_module(entry.module), entry.class_name)(cache_dir, log)
     return runtime

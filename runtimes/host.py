@@ -1,8 +1,10 @@
 """The service beside the engine: holds one model, and makes prompts of conversations for it."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from os import fsdecode
 from pathlib import Path
 from time import perf_counter
@@ -38,8 +40,13 @@ OpenRuntime = Callable[[str, Path | None], Runtime]
 
 
 def make_host() -> "Host":
-    """What a worker process serves."""
+    """What a thread of this process serves."""
     return Host(open_runtime)
+
+
+def make_worker_host() -> "Host":
+    """What a worker process serves: its stderr reaches only its parent, for when it crashes."""
+    return Host(partial(open_runtime, log=sys.stderr))
 
 
 class Host:

@@ -85,7 +85,7 @@ class Launch:
             from edgellm.runtimes.worker.connection import WorkerConnection
 
             return WorkerConnection.spawn(
-                "edgellm.runtimes.host:make_host",
+                "edgellm.runtimes.host:make_worker_host",
                 memory_limit_bytes=self.memory_limit_bytes,
                 engine=self.engine_name,
             )

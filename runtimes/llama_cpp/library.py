@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import ArgumentError, c_void_p
 from functools import cache
+from typing import TextIO
 
 from edgellm.errors import RuntimeFailure
 from edgellm.runtimes.llama_cpp.bindings import llama
@@ -29,6 +30,7 @@ class Library:
         self._partial = ""
         self._level = 0
         self._lock = threading.Lock()
+        self._copies: list[TextIO] = []
         self._callback = llama.llama_log_callback(self._receive)
         self.mark()
         llama.llama_backend_init()
@@ -40,6 +42,11 @@ class Library:
         """
         llama.llama_log_set(self._callback, c_void_p(0))
         return self._count
+
+    def copy_to(self, log: TextIO) -> None:
+        """Write every line there as well, from now on."""
+        if log not in self._copies:
+            self._copies.append(log)
 
     def lines_since(self, mark: int) -> list[str]:
         return [line for _, line in self._since(mark)]
@@ -73,9 +80,13 @@ class Library:
             logged = self._partial + (text or b"").decode("utf-8", "replace")
             *whole, self._partial = logged.split("\n")
             for line in whole:
-                printable = "".join(c if c.isprintable() else " " for c in line)
-                self._lines.append((self._level, " ".join(printable.split())))
-                self._count += 1
+                self._keep(" ".join("".join(c if c.isprintable() else " " for c in line).split()))
+
+    def _keep(self, line: str) -> None:
+        self._lines.append((self._level, line))
+        self._count += 1
+        for log in self._copies:
+            print(line, file=log, flush=True)
 
 
 @cache

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
+from typing import TextIO
 
 import psutil
 
@@ -78,9 +79,13 @@ class LlamaCppRuntime:
 
     name = ENGINE
 
-    def __init__(self, cache_dir: Path | None = None) -> None:
-        """cache_dir: where findings about this machine are kept; None keeps none."""
+    def __init__(self, cache_dir: Path | None = None, log: TextIO | None = None) -> None:
+        """cache_dir: where findings about this machine are kept; None keeps none.
+
+        log: gets every line that llama.cpp logs.
+        """
         self._cache_dir = cache_dir
+        self._log = log
 
     def describe(self) -> str:
         """See edgellm.runtimes.protocol.Runtime.describe."""
@@ -110,6 +115,8 @@ class LlamaCppRuntime:
         origin = Origin(ModelFile.of(path), _setup(file, settings), self._cache_dir)
         rules = TextRules.from_metadata(file.metadata, str(path))
         library = load_library()
+        if self._log is not None:
+            library.copy_to(self._log)
         mark = library.mark()
         with ExitStack() as undo:
             model = load_weights(
