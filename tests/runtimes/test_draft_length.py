@@ -56,7 +56,7 @@ def test_where_batches_cost_nothing_more_the_longest_draft_is_best() -> None:
 
 def test_chances_become_the_share_of_guesses_that_were_right() -> None:
     draw = random.Random(1)
-    acceptance = Acceptance(evidences=2, most=4)
+    acceptance = Acceptance((0.5, 0.5), most=4)
     for _ in range(400):
         right = next((place for place in range(4) if draw.random() > 0.8), 4)
         acceptance.observe(1, 4, right)
@@ -65,7 +65,7 @@ def test_chances_become_the_share_of_guesses_that_were_right() -> None:
 
 
 def test_places_never_reached_are_taken_to_be_like_those_before() -> None:
-    acceptance = Acceptance(evidences=1, most=8)
+    acceptance = Acceptance((0.5,), most=8)
     for _ in range(60):
         acceptance.observe(0, 2, 2)
     assert acceptance.chances(0)[7] > 0.85

@@ -26,7 +26,7 @@ class Speculation(Closing):
         self.proposer = proposer
         self._n_vocab = n_vocab
         self._sizes = {exact: trial.sizes(exact=exact) for exact in (False, True)}
-        self._acceptance = Acceptance(proposer.evidences, MOST_DRAFTED)
+        self._acceptance = Acceptance(proposer.priors, MOST_DRAFTED)
         self._costs = BatchCosts(trial.seconds)
         self._allowance_s = 0.0
         self._singles = 0  # batches of one token since the last larger one
