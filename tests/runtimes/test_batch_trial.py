@@ -107,4 +107,5 @@ def test_a_cancelled_trial_ends_at_once(tiny_gguf: Path) -> None:
     cancel.cancel()
     with LlamaCppRuntime().load(tiny_gguf, GUESSING) as model:
         trial = try_batches(model._context, model._vocabulary.n_tokens, cancel)
-    assert set(trial.seconds) == {1}
+    assert not trial.exact
+    assert set(trial.seconds) <= {1}

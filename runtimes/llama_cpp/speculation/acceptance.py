@@ -1,10 +1,10 @@
 """How often guesses turn out right, lately."""
 
+from collections.abc import Sequence
 from itertools import accumulate
 from operator import mul
 
 _KEPT = 15 / 16  # of the weight of what was seen, at each new observation
-_PRIOR = 0.5  # the chance assumed of what was never seen
 _PRIOR_WEIGHT = 2.0  # observations that the assumption counts as
 
 
@@ -14,11 +14,12 @@ class Acceptance:
     the one before it.
     """
 
-    def __init__(self, evidences: int, most: int) -> None:
-        """most: tokens of the longest draft."""
-        self._right = [[0.0] * most for _ in range(evidences)]
-        self._seen = [[0.0] * most for _ in range(evidences)]
-        self._chances: list[list[float] | None] = [None] * evidences
+    def __init__(self, priors: Sequence[float], most: int) -> None:
+        """priors: by class, the chance assumed before anything is seen. most: tokens of a draft."""
+        self._priors = tuple(priors)
+        self._right = [[0.0] * most for _ in priors]
+        self._seen = [[0.0] * most for _ in priors]
+        self._chances: list[list[float] | None] = [None for _ in priors]
 
     def observe(self, evidence: int, drafted: int, accepted: int) -> None:
         """A draft of so many tokens of which the first `accepted` were right."""
@@ -36,7 +37,7 @@ class Acceptance:
         return found
 
     def _conditional(self, evidence: int) -> list[float]:
-        chance, found = _PRIOR, []
+        chance, found = self._priors[evidence], []
         for right, seen in zip(self._right[evidence], self._seen[evidence], strict=True):
             chance = (right + _PRIOR_WEIGHT * chance) / (seen + _PRIOR_WEIGHT)
             found.append(chance)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 _SAMPLES = 9  # kept of each size; their median is not moved by a few disturbed ones
 _ENOUGH = 3  # samples
-_FRESH = 512  # batches after which a sample no longer counts
+_FRESH = 2048  # batches after which a sample no longer counts
 _REFRESH = 16  # batches after which the curve is worked out again
 
 
@@ -35,14 +35,21 @@ class BatchCosts:
     def seconds(self) -> Mapping[int, float]:
         """By size, as of the last few batches."""
         if self._current is None:
-            live = {size: found for size in self._trial if (found := self._live(size)) is not None}
-            pace = statistics.median([live[size] / self._trial[size] for size in live] or [1.0])
+            fresh = {size: self._fresh(size) for size in self._trial}
+            ratios = [
+                statistics.median(found) / self._trial[size]
+                for size, found in fresh.items()
+                if len(found) >= _ENOUGH
+            ]
+            pace = statistics.median(ratios or [1.0])
             self._current = {
-                size: live.get(size, pace * seconds) for size, seconds in self._trial.items()
+                size: statistics.median(
+                    fresh[size] if len(fresh[size]) >= _ENOUGH else [*fresh[size], pace * seconds]
+                )
+                for size, seconds in self._trial.items()
             }
         return self._current
 
-    def _live(self, size: int) -> float | None:
+    def _fresh(self, size: int) -> list[float]:
         oldest = self._batches - _FRESH
-        fresh = [seconds for when, seconds in self._samples[size] if when >= oldest]
-        return statistics.median(fresh) if len(fresh) >= _ENOUGH else None
+        return [seconds for when, seconds in self._samples[size] if when >= oldest]

@@ -28,7 +28,7 @@ _FEW = 2  # tokens that are new to the draft model after most checks
 class DraftModel(Closing):
     """Owns a model and its context; its cache follows the text by their common beginning."""
 
-    evidences = 1
+    priors = (0.7,)
 
     def __init__(
         self,

@@ -12,8 +12,8 @@ class Proposer(Protocol):
     """Guesses how a text goes on. Between two calls of `begin` a text only grows."""
 
     @property
-    def evidences(self) -> int:
-        """Classes of how well founded a guess is; each has an acceptance of its own."""
+    def priors(self) -> Sequence[float]:
+        """By class of how well founded a guess is: how likely it is right, before any was seen."""
         ...
 
     @property

@@ -14,6 +14,9 @@ from edgellm.runtimes.llama_cpp.speculation.trial import MOST_DRAFTED, BatchTria
 # Of the time of single steps, what may be spent on guesses that are only compared.
 _WATCHING_SHARE = 0.01
 _WATCHED = 4  # tokens, where guessing takes time
+# Of the rate of single tokens: a batch that is expected to give so much is tried again after so
+# many single tokens for each of its own, which costs a hundredth at most.
+_WORTH_A_TRY, _TRY_AFTER = 0.7, 32
 
 
 class Speculation(Closing):
@@ -23,9 +26,10 @@ class Speculation(Closing):
         self.proposer = proposer
         self._n_vocab = n_vocab
         self._sizes = {exact: trial.sizes(exact=exact) for exact in (False, True)}
-        self._acceptance = Acceptance(proposer.evidences, MOST_DRAFTED)
+        self._acceptance = Acceptance(proposer.priors, MOST_DRAFTED)
         self._costs = BatchCosts(trial.seconds)
         self._allowance_s = 0.0
+        self._singles = 0  # batches of one token since the last larger one
 
     @property
     def buffers(self) -> BufferBytes:
@@ -41,13 +45,18 @@ class Speculation(Closing):
         return len(self._sizes[exact]) > 1
 
     def draft_length(self, evidence: int, most: int, *, exact: bool) -> int:
-        """Tokens to guess now, at most so many; 0 when that does not pay."""
-        return best_draft_length(
-            self._acceptance.chances(evidence),
-            self._allowed(exact),
-            self.proposer.token_seconds,
-            most,
-        )
+        """Tokens to guess now, at most so many; 0 when that does not pay.
+
+        Now and then what nearly pays is tried: costs may have been measured in a bad moment.
+        """
+        chances, costs = self._acceptance.chances(evidence), self._allowed(exact)
+        token_seconds = self.proposer.token_seconds
+        if best := best_draft_length(chances, costs, token_seconds, most):
+            return best
+        if self._singles < 2 * _TRY_AFTER:
+            return 0
+        near = best_draft_length(chances, costs, token_seconds, most, _WORTH_A_TRY)
+        return near if self._singles >= _TRY_AFTER * (near + 1) else 0
 
     def fitting(self, drafted: int, *, exact: bool) -> int:
         """How much of a draft fills a batch of an allowed size."""
@@ -61,7 +70,10 @@ class Speculation(Closing):
         """A batch took so long."""
         self._costs.observe(size, seconds)
         if size == 1:
+            self._singles += 1
             self._allowance_s += seconds * _WATCHING_SHARE
+        else:
+            self._singles = 0
 
     def watch_length(self) -> int:
         """Tokens to guess only to see how they would have done; 0 when that costs too much now."""

@@ -112,7 +112,10 @@ class _Trial:
         self._tokens = tokens
         self._depth = depth
         self._cancel = cancel
-        self._seconds: dict[int, list[float]] = {1: []}
+        self._singles: list[float] = []  # seconds
+        # By size: seconds of a batch over those of the single token after it, since the machine
+        # may be faster or slower from one moment to the next.
+        self._ratios: dict[int, list[float]] = {}
         self._differs: set[int] = set()
         self._single: list[bytes] = []  # digests of each token's logits when decoded by itself
 
@@ -123,7 +126,9 @@ class _Trial:
             piece = self._tokens[start : min(start + self._context.ubatch, self._depth)]
             self._context.decode(piece)
         for place in range(self._depth, len(self._tokens)):
-            self._single += self._decode(place, 1)
+            digests, seconds = self._decode(place, 1)
+            self._single += digests
+            self._singles.append(seconds)
         for done in range(rounds):
             for size in sizes:
                 if not self._has_time(size, until, first=not done):
@@ -131,28 +136,41 @@ class _Trial:
                 self._compare(size)
 
     def found(self) -> BatchTrial:
-        seconds = {size: statistics.median(found) for size, found in self._seconds.items() if found}
+        if not self._singles:
+            return BatchTrial(MappingProxyType({}), frozenset())
+        single_s = statistics.median(self._singles)
+        seconds = {1: single_s} | {
+            size: single_s * statistics.median(found) for size, found in self._ratios.items()
+        }
         return BatchTrial(MappingProxyType(seconds), frozenset(seconds) - self._differs - {1})
 
     def _has_time(self, size: int, until: float, *, first: bool) -> bool:
         """The sizes up to 4 are tried however slow the model is."""
         if self._cancel.cancelled:
             return False
-        expected_s = size * statistics.median(self._seconds[1])
+        expected_s = size * statistics.median(self._singles)
         return perf_counter() + expected_s < until or (first and size <= 4)
 
     def _compare(self, size: int) -> None:
         """A batch, and one token after it, which reads what the batch left in the cache."""
         self._context.cut(0, self._depth)
-        digests = [*self._decode(self._depth, size), *self._decode(self._depth + size, 1)]
-        if digests != self._single[: size + 1]:
+        digests, seconds = self._decode(self._depth, size)
+        after, after_s = self._decode(self._depth + size, 1)
+        if not digests or not after:
+            return
+        self._singles.append(after_s)
+        self._ratios.setdefault(size, []).append(seconds / after_s)
+        if [*digests, *after] != self._single[: size + 1]:
             self._differs.add(size)
 
-    def _decode(self, place: int, size: int) -> list[bytes]:
-        """Digests of the logits of so many tokens from a place on, decoded in one batch."""
+    def _decode(self, place: int, size: int) -> tuple[list[bytes], float]:
+        """Of so many tokens from a place on, in one batch: digests of the logits, and seconds.
+
+        None of them when it was cancelled.
+        """
         began = perf_counter()
         if not self._context.decode(self._tokens[place : place + size], range(size)):
-            return []
+            return [], 0.0
         rows = self._context.logits(self._n_vocab, size)
-        self._seconds.setdefault(size, []).append(perf_counter() - began)
-        return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+        seconds = perf_counter() - began
+        return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows], seconds
