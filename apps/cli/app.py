@@ -1,6 +1,5 @@
 """The verbs put together, and the one place where an error becomes a line and an exit code."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +21,8 @@ from edgellm.apps.cli import eval as eval_verb
 from edgellm.apps.cli import run as run_verb
 from edgellm.apps.cli.errors import INTERRUPTED, exit_code, one_line
 from edgellm.apps.cli.settings import option_defaults
-from edgellm.errors import EdgeLLMError
+from edgellm.apps.cli.streams import fill_closed_streams, is_unwritable, silence_stdout
+from edgellm.errors import EdgeLLMError, OutputError
 
 app = typer.Typer(
     name="edgellm",
@@ -61,6 +61,7 @@ def about(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code. Errors are one line on standard error."""
+    fill_closed_streams()
     try:
         code = app(
             list(arguments),
@@ -71,10 +72,17 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader left (`edgellm ls | head -1`); a closed stdout must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:
+        if not is_unwritable(error):
+            raise
+        silence_stdout()
+        failure = OutputError(f"standard output: cannot be written: {error.strerror}")
+        print(f"edgellm: {one_line(failure)}", file=sys.stderr)
+        return exit_code(failure)
     except (EdgeLLMError, typer.TyperException) as error:
         print(f"edgellm: {one_line(error)}", file=sys.stderr)
         return exit_code(error)

@@ -2,6 +2,7 @@
 
 import typer
 
+from edgellm.apps.cli import INTERRUPTED as INTERRUPTED
 from edgellm.errors import (
     BudgetError,
     Cancelled,
@@ -12,7 +13,6 @@ from edgellm.errors import (
 )
 
 USAGE = 2
-INTERRUPTED = 130
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (BudgetError, 1),
     (UsageError, USAGE),
