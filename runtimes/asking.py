@@ -31,6 +31,7 @@ class AnswerOptions(TypedDict, total=False):
     thinking: bool  # whether to think first, where the template lets one choose
 
 
+_SHOWN_CHARACTERS = 80
 _SAMPLING = frozenset(field.name for field in fields(SamplingOptions))
 
 
@@ -62,6 +63,12 @@ def conversation(
     """Raises UsageError for an unknown policy."""
     if when_full not in WHEN_FULL:
         raise UsageError(f"when_full is {when_full!r}; expected {' or '.join(WHEN_FULL)}")
+    for message in messages:
+        if not isinstance(message, Message) or not isinstance(message.content, str):
+            raise UsageError(f"a message is {_shown(message)}; expected a Message with a text")
+    for tool in options.get("tools", ()):
+        if not isinstance(tool, Tool):
+            raise UsageError(f"a tool is {_shown(tool)}; expected a Tool")
     return Conversation(
         tuple(messages),
         tuple(options.get("tools", ())),
@@ -69,6 +76,11 @@ def conversation(
         when_full,
         dropped,
     )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
 def sampling(defaults: SamplingOptions, options: AnswerOptions) -> SamplingOptions:

@@ -2,7 +2,8 @@
 
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Self, TypeVar, Unpack
 
@@ -34,6 +35,7 @@ class BaseChat(Generic[S]):
         self._options = AnswerOptions()  # of the last answer
         self._notices: list[EngineFallback] = []  # told at the beginning of the next answer
         self._answering = False
+        self._call: AnswerCall | None = None  # the answer under way
         self._lock = threading.RLock()
 
     @property
@@ -49,8 +51,9 @@ class BaseChat(Generic[S]):
         """Say something; the stream is the answer.
 
         Raises UsageError while an answer is under way and where a tool call waits for its result.
+        An answer whose stream was left or cancelled is waited for, except under asyncio.
         """
-        with self._lock:
+        with self._turn():
             if open_calls := self._open_calls():
                 raise UsageError(
                     f"tool call {open_calls[0]!r} has no result yet; give it with answer_tool()"
@@ -62,7 +65,7 @@ class BaseChat(Generic[S]):
 
         options: those of the last answer where none are given.
         """
-        with self._lock:
+        with self._turn():
             return self._answer(self._messages[: self._last_user() + 1], options or self._options)
 
     def edit(self, index: int, text: str, **options: Unpack[AnswerOptions]) -> S:
@@ -70,7 +73,7 @@ class BaseChat(Generic[S]):
 
         index: into `messages`. Raises UsageError for what is no user message.
         """
-        with self._lock:
+        with self._turn():
             if not 0 <= index < len(self._messages) or self._messages[index].role != "user":
                 raise UsageError(f"message {index} is no user message; only those can be edited")
             edited = (*self._messages[:index], Message("user", text))
@@ -78,7 +81,7 @@ class BaseChat(Generic[S]):
 
     def undo(self) -> tuple[Message, ...]:
         """Take back the last user message and all that followed it; returns them."""
-        with self._lock:
+        with self._turn():
             self._check_idle()
             last = self._last_user()
             undone, self._messages = self._messages[last:], self._messages[:last]
@@ -87,7 +90,7 @@ class BaseChat(Generic[S]):
 
     def answer_tool(self, call_id: str, content: str) -> None:
         """Give the result of a tool call; after the last of them, `proceed`."""
-        with self._lock:
+        with self._turn():
             self._check_idle()
             if call_id not in (open_calls := self._open_calls()):
                 waiting = ", ".join(open_calls) or "none"
@@ -100,19 +103,29 @@ class BaseChat(Generic[S]):
         options: those of the last answer where none are given. Raises UsageError when a result is
         missing or there was none.
         """
-        with self._lock:
+        with self._turn():
             if self._open_calls() or not self._messages or self._messages[-1].role != "tool":
                 raise UsageError("proceed() comes after the result of every tool call")
             return self._answer(self._messages, options or self._options)
 
     def fork(self) -> Self:
         """Another conversation with the same past, which the model need not read again."""
-        with self._lock:
+        with self._turn():
             self._check_idle()
             return type(self)(self._client, self._messages, self._when_full, self._dropped)
 
     @abstractmethod
     def _stream(self, begin: Callable[[Deliver], AnswerCall]) -> S: ...
+
+    def _await_left(self) -> None:
+        """Wait for the end of an answer whose stream was left, where one may wait."""
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One change of the conversation at a time."""
+        self._await_left()
+        with self._lock:
+            yield
 
     def _answer(
         self, messages: tuple[Message, ...], options: AnswerOptions, dropped: int | None = None
@@ -133,7 +146,10 @@ class BaseChat(Generic[S]):
             notices, self._notices = self._notices, []
             for notice in notices:
                 deliver(notice)
-            return self._client.generate(body, deliver, self._settled)
+            call = self._client.generate(body, deliver, self._settled)
+            with self._lock:
+                self._call = call if self._answering else None
+            return call
 
         try:
             return self._stream(begin)
@@ -145,7 +161,7 @@ class BaseChat(Generic[S]):
         """Called on the connection's thread when the answer has ended."""
         with self._lock:
             done = outcome if isinstance(outcome, Done) else call.so_far("failed")
-            self._answering = False
+            self._answering, self._call = False, None
             self._dropped += call.dropped_messages
             if isinstance(outcome, EdgeLLMError) and not (done.text or done.reasoning):
                 self._messages = self._before
@@ -177,14 +193,14 @@ class BaseChat(Generic[S]):
             answered.add(message.tool_call_id)
         return []
 
-    def _save(self, path: Path) -> Call[int]:
-        with self._lock:
+    def _save(self, path: str | Path) -> Call[int]:
+        with self._turn():
             self._check_idle()
             past = conversation(self._messages, self._options, self._when_full, self._dropped)
-            return self._client.save_state(past, path)
+            return self._client.save_state(past, Path(path))
 
-    def _restore(self, path: Path) -> Call[int]:
-        return self._client.restore_state(path, self._refused)
+    def _restore(self, path: str | Path) -> Call[int]:
+        return self._client.restore_state(Path(path), self._refused)
 
     def _refused(self, reason: str) -> None:
         with self._lock:
@@ -205,7 +221,7 @@ class Chat(BaseChat[Stream]):
     already is not read again: after an answer, an edit or a fork only what is new is.
     """
 
-    def save_state(self, path: Path) -> int:
+    def save_state(self, path: str | Path) -> int:
         """Write what the model has read of this conversation to a file; returns its tokens.
 
         0 tokens: the model has read nothing of it, and nothing was written. The messages are not
@@ -213,13 +229,18 @@ class Chat(BaseChat[Stream]):
         """
         return self._save(path).result()
 
-    def restore_state(self, path: Path) -> int:
+    def restore_state(self, path: str | Path) -> int:
         """Take back what save_state() wrote; returns its tokens.
 
         A file of another model or set-up, or one that was changed, restores nothing: the next
         answer begins with an EngineFallback that says so and reads the conversation again.
         """
         return self._restore(path).result()
+
+    def _await_left(self) -> None:
+        call = self._call  # not under the lock, which the end of an answer needs
+        if call is not None and call.cancelled:
+            call.wait()
 
     def _stream(self, begin: Callable[[Deliver], AnswerCall]) -> Stream:
         return Stream(begin)
@@ -228,11 +249,11 @@ class Chat(BaseChat[Stream]):
 class AsyncChat(BaseChat[AsyncStream]):
     """Chat for asyncio: send() and its like return at once, the stream is awaited."""
 
-    async def save_state(self, path: Path) -> int:
+    async def save_state(self, path: str | Path) -> int:
         """See Chat.save_state."""
         return await self._save(path).arrival()
 
-    async def restore_state(self, path: Path) -> int:
+    async def restore_state(self, path: str | Path) -> int:
         """See Chat.restore_state."""
         return await self._restore(path).arrival()
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack
 
 from edgellm.closing import Closing
+from edgellm.errors import UsageError
 from edgellm.events import MemoryUse
 from edgellm.runtimes.asking import AnswerOptions, conversation, generate_call
 from edgellm.runtimes.calls import Call, Deliver
@@ -60,6 +61,11 @@ class BaseModel(Generic[S, C]):
         head = () if system is None else (Message("system", system),)
         return self._chat((*head, *messages), when_full)
 
+    def _vectors(self, texts: Sequence[str]) -> "Call[NDArray[np.float32]]":
+        if isinstance(texts, str):
+            raise UsageError("embed takes several texts; give [text] for one")
+        return self._client.embed(texts)
+
     def _count(self, prompt: Prompt) -> Call[int]:
         return self._client.count_tokens(
             prompt if isinstance(prompt, str) else conversation(prompt, {})
@@ -87,9 +93,10 @@ class Model(BaseModel[Stream, Chat], Closing):
     def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """One vector a text, [texts, width], of length 1.
 
-        Raises InputError for a text that does not fit the context, RuntimeFailure.
+        Raises InputError for a text that does not fit the context, UsageError for a bare text,
+        RuntimeFailure.
         """
-        return self._client.embed(texts).result()
+        return self._vectors(texts).result()
 
     def count_tokens(self, prompt: Prompt) -> int:
         """Tokens of a prompt, those of the chat template included. Raises InputError."""
@@ -123,7 +130,7 @@ class AsyncModel(BaseModel[AsyncStream, AsyncChat]):
 
     async def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """See Model.embed."""
-        return await self._client.embed(texts).arrival()
+        return await self._vectors(texts).arrival()
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """See Model.count_tokens."""

@@ -46,11 +46,11 @@ class SamplingOptions:
     ignore_end: bool = False  # go on where the model would end, as measuring speed needs
 
     def __post_init__(self) -> None:
-        _finite(0, math.inf, temperature=self.temperature)
+        _finite(0, math.inf, temperature=self.temperature, repeat_penalty=self.repeat_penalty)
         _finite(0, 1, top_p=self.top_p, min_p=self.min_p)
         _at_least(0, top_k=self.top_k, repeat_last_n=self.repeat_last_n, seed=self.seed)
         _at_least(1, max_tokens=self.max_tokens)
-        if not 0 < self.repeat_penalty < math.inf:
+        if self.repeat_penalty == 0:
             raise UsageError(f"repeat_penalty is {self.repeat_penalty}; expected more than 0")
         if self.seed is not None and self.seed > MAX_SEED:
             raise UsageError(f"seed is {self.seed}; expected at most {MAX_SEED}")
@@ -82,11 +82,17 @@ class ScoringOptions:
 
 def _at_least(least: int, **values: int | None) -> None:
     for name, value in values.items():
-        if value is not None and value < least:
+        if value is None:
+            continue
+        if not isinstance(value, int):
+            raise UsageError(f"{name} is {value!r}; expected a whole number")
+        if value < least:
             raise UsageError(f"{name} is {value}; expected at least {least}")
 
 
 def _finite(least: float, most: float, **values: float) -> None:
     for name, value in values.items():
+        if not isinstance(value, (int, float)):
+            raise UsageError(f"{name} is {value!r}; expected a number")
         if not (least <= value <= most and math.isfinite(value)):
             raise UsageError(f"{name} is {value}; expected {least} to {most}")

@@ -34,7 +34,6 @@ _START = struct.Struct(f"<8sII{ID_BYTES}s")
 _NUMBER = struct.Struct("<Q")
 _SIGNATURE_BYTES = 32
 Section = bytes | bytearray | memoryview
-_AGAIN = "the conversation has to be read again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +196,7 @@ class StateReader:
         return self._error("was changed or damaged after it was saved")
 
     def _error(self, problem: str) -> IntegrityError:
-        return IntegrityError(f"{self._path}: {problem}; {_AGAIN}")
+        return IntegrityError(f"{self._path}: {problem}")
 
 
 @contextmanager
@@ -207,7 +206,7 @@ def open_state(path: Path, key: StateKey, fingerprint: Mapping[str, str]) -> Ite
     Raises IntegrityError for a file that is missing, changed, cut off, or another's.
     """
     if not path.is_file():
-        raise IntegrityError(f"{path}: no such file; {_AGAIN}")
+        raise IntegrityError(f"{path}: no such file")
     try:
         with path.open("rb", buffering=0) as file:
             yield StateReader(path, file, key, fingerprint)

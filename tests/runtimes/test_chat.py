@@ -1,6 +1,7 @@
 """Conversations: what they remember, how they change, what an answer leaves behind."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,31 @@ def test_a_conversation_remembers_both_sides() -> None:
             Message("user", "Bye"),
             Message("assistant", "Goodbye."),
         )
+
+
+def test_a_stream_that_was_left_is_no_hindrance_to_the_next_turn() -> None:
+    with fake_model(answer=["one two three", "four"], decode_s=0.05) as model:
+        chat = model.chat()
+        for event in chat.send("Count", max_tokens=100):
+            if isinstance(event, TextDelta):
+                break
+        assert said(chat.send("Go on")) == "four"
+        assert [message.partial for message in chat.messages] == [False, True, False, False]
+
+
+def test_a_conversation_of_something_else_is_refused() -> None:
+    with fake_model() as model:
+        messages: Any = [{"role": "user", "content": "Hi"}]
+        with pytest.raises(UsageError, match=r"a message is \{'role': 'user'.*expected a Message"):
+            model.chat(messages=messages)
+        tools: Any = [{"name": "weather"}]
+        with pytest.raises(UsageError, match="expected a Tool"):
+            model.chat().send("Hi", tools=tools)
+
+
+def test_a_bare_text_to_embed_is_refused() -> None:
+    with fake_model() as model, pytest.raises(UsageError, match="give \\[text\\]"):
+        model.embed("a heron")
 
 
 def test_the_next_turn_reads_only_what_is_new() -> None:

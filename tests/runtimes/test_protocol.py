@@ -22,6 +22,9 @@ from edgellm.runtimes.options import LoadOptions, SamplingOptions
         {"seed": 2**32 - 1},
         {"max_tokens": 0},
         {"stop": ("",)},
+        {"seed": "1"},
+        {"max_tokens": 2.5},
+        {"temperature": "hot"},
     ],
 )
 def test_a_sampling_option_that_means_nothing_is_refused_by_name(bad: dict[str, float]) -> None:
@@ -30,7 +33,9 @@ def test_a_sampling_option_that_means_nothing_is_refused_by_name(bad: dict[str, 
         SamplingOptions(**bad)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("bad", [{"context": 0}, {"ubatch": 0}, {"threads": 0}, {"gpu_layers": -2}])
+@pytest.mark.parametrize(
+    "bad", [{"context": 0}, {"context": "4096"}, {"ubatch": 0}, {"threads": 0}, {"gpu_layers": -2}]
+)
 def test_a_load_option_that_means_nothing_is_refused_by_name(bad: dict[str, int]) -> None:
     (name,) = bad
     with pytest.raises(UsageError, match=name):
