@@ -218,7 +218,7 @@ def _does_not_fit(case: Case) -> str | None:
         return None
     room = room_for(case)
     if room.free_bytes is None:
-        return f"nobody tells how much memory {room.name} has free; try --gpu-layers"
+        return f"nobody tells how much memory {room.name} has free; say how many layers it gets"
     fit = layers_that_fit(needs, room.free_bytes)
     if fit == needs.layers or (fit > 0 and row.splits_layers):
         return None

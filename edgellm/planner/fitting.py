@@ -13,9 +13,8 @@ from edgellm.sensitivity import Caches
 from edgellm.spec import ModelSpec
 from edgellm.units import format_bytes
 
-WEIGHTS_CAP = "--weights-memory"
-BPW_CAP = "--target-bpw"
-PACE = "--min-speed"
+WEIGHTS_CAP = "the memory of the weights"
+BPW_CAP = "bits per weight"
 _MIB = 2**20
 
 # Caches in float16 are for models that lose more than this with q8_0, in nats per token.
@@ -107,7 +106,7 @@ class Fitting:
     def _refuse(self, context: int, weights_bytes: int, memory_bytes: int) -> NoReturn:
         parts = self._smallest(context, weights_bytes)
         largest = self._largest_context(weights_bytes, memory_bytes)
-        instead = f" or --context {largest}" if largest else ""
+        instead = f", or a context of {largest}" if largest else ""
         contexts = (
             f"the largest context that fits {format_bytes(memory_bytes)} is {largest} tokens"
             if largest
@@ -119,7 +118,7 @@ class Fitting:
             f"KV cache {format_bytes(parts.kv_cache_bytes)}, compute buffers "
             f"{format_bytes(parts.compute_bytes)}, overhead {format_bytes(parts.overhead_bytes)}) "
             f"and the budget is {format_bytes(memory_bytes)}; {contexts}. "
-            f"Give --memory {at_least_mib(parts.total_bytes)}{instead}.",
+            f"Give {at_least_mib(parts.total_bytes)} of memory{instead}.",
             needed_bytes=parts.total_bytes,
             budget_bytes=memory_bytes,
             largest_context=largest,
@@ -128,14 +127,14 @@ class Fitting:
 
 
 def refuse_weights(spec: ModelSpec, needed_bytes: int, cap_bytes: int, cap: str) -> NoReturn:
-    """Say that the smallest weights exceed a cap on the weights; cap: the option that set it."""
+    """Say that the smallest weights exceed a cap on the weights; cap: what it is on."""
     least_bpw = 8 * needed_bytes / spec.parameters
-    step = f"{ceil(100 * least_bpw) / 100:.2f}" if cap == BPW_CAP else at_least_mib(needed_bytes)
+    least = f"{ceil(100 * least_bpw) / 100:.2f}" if cap == BPW_CAP else at_least_mib(needed_bytes)
     raise BudgetError(
         f"the weights of {spec.name} take at least {format_bytes(needed_bytes)} "
-        f"({least_bpw:.2f} bits per weight) and {cap} allows {format_bytes(cap_bytes)} "
+        f"({least_bpw:.2f} bits per weight) and the cap on {cap} allows {format_bytes(cap_bytes)} "
         f"({8 * cap_bytes / spec.parameters:.2f}); a smaller context does not help. "
-        f"Give {cap} {step}.",
+        f"Make that cap {least}.",
         needed_bytes=needed_bytes,
         budget_bytes=cap_bytes,
         largest_context=0,
@@ -154,7 +153,7 @@ def refuse_caps(
         f"the weights of {spec.name} can take {format_bytes(memory_bytes)} once loaded, or "
         f"{format_bytes(stored_bytes)} in the file, but not both: the smallest format of the tied "
         f"embedding is kept twice. Give the weights {format_bytes(needed_bytes)}, or raise "
-        f"{BPW_CAP}.",
+        f"the cap on {BPW_CAP}.",
         needed_bytes=needed_bytes,
         budget_bytes=memory_bytes,
         largest_context=0,
@@ -167,8 +166,8 @@ def refuse_pace(spec: ModelSpec, fastest: Plan, tokens_per_s: float) -> NoReturn
     reached = fastest.predicted_tokens_per_s or 0.0
     raise BudgetError(
         f"{spec.name} is predicted to decode {floor(10 * reached) / 10:g} tokens/s at most on this "
-        f"machine within these limits, and {PACE} asks for {tokens_per_s:g}. "
-        f"Give {PACE} {floor(10 * reached) / 10:g}, or a smaller --context.",
+        f"machine within these limits, and {tokens_per_s:g} are asked for. "
+        f"Ask for {floor(10 * reached) / 10:g}, or give a smaller context.",
         needed_bytes=fastest.memory.total_bytes,
         budget_bytes=fastest.budget_bytes,
         largest_context=0,

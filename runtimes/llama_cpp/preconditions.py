@@ -117,7 +117,7 @@ def _kv_format(side: str, name: str | None, head_dim: int, on_gpu: bool) -> KVFo
             f"not divide heads of {head_dim}; usable here: {', '.join(usable)}"
         )
     if on_gpu and formats[name].cpu_only:
-        raise UsageError(f"{side} cache format {name} runs on the CPU only; use --gpu-layers 0")
+        raise UsageError(f"{side} cache format {name} runs on the CPU only; give 0 GPU layers")
     return formats[name]
 
 

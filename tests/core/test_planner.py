@@ -193,7 +193,7 @@ def test_the_refusal_says_what_is_missing_on_one_line() -> None:
     error = caught.value
     text = str(error)
     assert "\n" not in text
-    for part in ("weights", "KV cache", "compute buffers", "overhead", "2.00 GiB", "--memory"):
+    for part in ("weights", "KV cache", "compute buffers", "overhead", "2.00 GiB", "of memory"):
         assert part in text
     assert sum(error.parts.values()) == 2 * error.needed_bytes  # the parts and their total
     assert error.largest_context == 0
@@ -202,15 +202,18 @@ def test_the_refusal_says_what_is_missing_on_one_line() -> None:
 def test_the_suggested_memory_suffices() -> None:
     with pytest.raises(BudgetError) as caught:
         plan_in(EIGHT_B, 4 * 2**30, 65536)
-    suggested = int(str(caught.value).split("--memory ")[1].split("MiB")[0])
+    suggested = int(str(caught.value).split("Give ")[1].split("MiB")[0])
     assert plan_in(EIGHT_B, suggested * MIB, 65536).memory.total_bytes <= suggested * MIB
 
 
 @pytest.mark.parametrize(
     ("budget", "complaint"),
     [
-        (Budget(512, weights_bytes=MIB), "--weights-memory allows 1.00 MiB"),
-        (Budget(512, target_bpw=1.5), r"--target-bpw allows .* \(1.50\).*Give --target-bpw 2.63"),
+        (Budget(512, weights_bytes=MIB), "cap on the memory of the weights allows 1.00 MiB"),
+        (
+            Budget(512, target_bpw=1.5),
+            r"cap on bits per weight allows .* \(1.50\).*Make that cap 2.63",
+        ),
     ],
 )
 def test_a_cap_below_the_smallest_weights_is_refused(budget: Budget, complaint: str) -> None:

@@ -115,9 +115,9 @@ def test_a_plan_keeps_the_pace_it_was_asked_for() -> None:
 
 
 def test_a_pace_that_nothing_keeps_is_refused_with_the_fastest_there_is() -> None:
-    with pytest.raises(BudgetError, match="Give --min-speed") as caught:
+    with pytest.raises(BudgetError, match="Ask for ") as caught:
         paced(4 * least_bytes(SMALL, 4096), min_tokens_per_s=1e6)
-    reached = float(str(caught.value).split("--min-speed ")[-1].split(",")[0])
+    reached = float(str(caught.value).split("Ask for ")[-1].split(",")[0])
     plan = paced(4 * least_bytes(SMALL, 4096), min_tokens_per_s=reached)
     assert plan.predicted_tokens_per_s is not None
     assert plan.predicted_tokens_per_s >= reached
