@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from edgellm.artifact import MANIFEST, Artifact, open_artifact
 from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
 from edgellm.checkpoint import Checkpoint, open_checkpoint
 from edgellm.files import FileStamp
+from edgellm.gguf_file.reader import MAGIC
 from edgellm.progress import ProgressSink
 from edgellm.store import Store
 
@@ -118,7 +119,15 @@ def needs_conversion(model: str, store: Store) -> bool:
 
 
 def is_gguf(model: str) -> bool:
-    return Path(model).is_file() and Path(model).suffix == ".gguf"
+    """Whether MODEL is a file that is named as one or begins like one."""
+    path = Path(model)
+    if not path.is_file():
+        return False
+    if path.suffix == ".gguf":
+        return True
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+    return False
 
 
 def is_artifact(model: str, store: Store) -> bool:

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from edgellm.apps.finding import Loadable
 from edgellm.artifact import Artifact
-from edgellm.errors import UsageError
+from edgellm.errors import InputError, UsageError
 from edgellm.events import MemoryUse
 from edgellm.gguf_file import read_gguf
 from edgellm.plan import MemoryParts, over_budget
@@ -22,6 +22,7 @@ from edgellm.store import Store
 from edgellm.units import exact_size, parse_size
 
 AUTO = "auto"
+NGRAM = "ngram"
 ENGINE = "llama.cpp"  # runs GGUF files, the one kind of artifact there is
 # Limits count what is reserved, which is more than what is used, and most of it for threads: a
 # stack, an allocator's arena, a BLAS library's buffer.
@@ -49,8 +50,9 @@ class LoadSettings(TypedDict, total=False):
 
 
 def launch(found: Loadable, settings: LoadSettings, store: Store) -> Launch:
-    """How to load what was found. Raises BudgetError, UsageError, UnsupportedError."""
+    """How to load what was found. Raises BudgetError, UsageError, InputError."""
     options = load_options(found.artifact, settings)
+    check_draft(options.speculate)
     budget_bytes = _budget_bytes(settings)
     if found.artifact is None:
         check_file(found.gguf, budget_bytes)
@@ -120,13 +122,13 @@ def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptio
     plan, name = artifact.plan, artifact.folder.name
     if context is not None and context > plan.kv.context:
         raise UsageError(
-            f"--context {context}: {name} was planned for {plan.kv.context} "
-            f"tokens; convert it again with --context {context}"
+            f"context is {context}; {name} was planned for {plan.kv.context} tokens: give "
+            f"{plan.kv.context} at most, or convert it again for a context of {context}"
         )
     if ubatch is not None and ubatch > plan.ubatch:
         raise UsageError(
-            f"--ubatch {ubatch}: {name} was planned for {plan.ubatch} tokens at once, and more "
-            f"take more memory; give {plan.ubatch} at most"
+            f"ubatch is {ubatch}; {name} was planned for {plan.ubatch} tokens at once, and more "
+            f"take more memory: give {plan.ubatch} at most"
         )
     if options.key_format or options.value_format:
         raise UsageError(
@@ -140,6 +142,15 @@ def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptio
         value_format=plan.kv.value_format,
         ubatch=ubatch or plan.ubatch,
     )
+
+
+def check_draft(speculate: str | None) -> None:
+    """Raise InputError where neither a way to guess nor a file is named."""
+    if speculate is not None and speculate != NGRAM and not Path(speculate).is_file():
+        raise InputError(
+            f"speculate is {speculate!r}: no such file; expected {NGRAM}, or a draft model's GGUF "
+            "file"
+        )
 
 
 def check_plan(artifact: Artifact, budget_bytes: int | None) -> None:

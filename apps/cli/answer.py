@@ -17,7 +17,7 @@ from edgellm.apps.finding import Loadable
 from edgellm.apps.launching import LoadSettings, launch
 from edgellm.artifact import Artifact
 from edgellm.errors import InputError, UsageError
-from edgellm.events import Done, EngineFallback, Event, MemoryUse, ReasoningDelta, TextDelta
+from edgellm.events import Done, EngineFallback, Event, MemoryUse, ReasoningDelta, TextDelta, Usage
 from edgellm.runtimes.asking import AnswerOptions, generate_call
 from edgellm.runtimes.cancel import CancelToken, heeding
 from edgellm.runtimes.messages import Message, Prompt
@@ -98,6 +98,8 @@ def read_stdin() -> str:
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("no prompt: give it as the second argument or pipe it in")
     raw = sys.stdin.buffer.read(MAX_PROMPT_BYTES + 1)
+    if not raw:
+        raise UsageError("no prompt: standard input is empty; give one as the second argument")
     if len(raw) > MAX_PROMPT_BYTES:
         raise UsageError(f"the prompt is longer than {format_bytes(MAX_PROMPT_BYTES)}")
     try:
@@ -188,6 +190,8 @@ def stats_lines(done: Done, memory: MemoryUse, artifact: Artifact | None) -> Ite
         f"{timings.rate(usage.generated_tokens, timings.decode_s):.0f} tokens/s; "
         f"first token after {timings.first_token_s:.2f} s"
     )
+    if usage.drafted_tokens:
+        yield f"{usage.drafted_tokens} tokens guessed, {usage.accepted_tokens} of them right"
     resident = f"memory: {format_bytes(memory.resident_bytes)} resident"
     if artifact is None:
         yield resident
@@ -195,13 +199,21 @@ def stats_lines(done: Done, memory: MemoryUse, artifact: Artifact | None) -> Ite
         yield f"{resident}, {format_bytes(artifact.plan.memory.total_bytes)} planned"
 
 
+def speculation_json(usage: Usage) -> dict[str, int]:
+    """What was guessed, where something was."""
+    return {"drafted_tokens": usage.drafted_tokens, "accepted_tokens": usage.accepted_tokens}
+
+
 def report_json(done: Done, memory: MemoryUse, artifact: Artifact | None) -> dict[str, Any]:
     """The answer with the documented keys."""
     timings, usage = done.timings, done.usage
     return {
         "text": done.text,
+        **({"reasoning": done.reasoning} if done.reasoning else {}),
+        **({"tool_calls": [asdict(call) for call in done.tool_calls]} if done.tool_calls else {}),
         "prompt_tokens": usage.prompt_tokens,
         "generated_tokens": usage.generated_tokens,
+        **(speculation_json(usage) if usage.drafted_tokens else {}),
         "stop_reason": done.stop_reason,
         "timings": {
             **asdict(timings),

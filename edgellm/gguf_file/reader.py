@@ -23,6 +23,7 @@ from edgellm.gguf_file.metadata import (
 )
 from edgellm.gguf_file.vocabulary import check_vocabulary
 
+MAGIC = b"GGUF"
 MAX_KEYS = 65_536
 MAX_TENSORS = 65_536
 MAX_TENSOR_NAME_BYTES = 63  # ggml keeps names in 64 bytes
@@ -131,8 +132,8 @@ def _read(cursor: Cursor, path: Path) -> GGUFFile:
 
 
 def _version(cursor: Cursor) -> int:
-    magic = cursor.take(min(4, cursor.remaining_bytes), "the magic")
-    if magic != b"GGUF":
+    magic = cursor.take(min(len(MAGIC), cursor.remaining_bytes), "the magic")
+    if magic != MAGIC:
         raise cursor.error(f"not a GGUF file: it starts with {magic!r}, expected b'GGUF'")
     version = cursor.u32("the version")
     if version and version & 0xFFFF == 0:

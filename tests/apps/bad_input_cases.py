@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.artifacts import write_artifact
 from tests.support.checkpoints import (
     model_config,
     random_tensors,
@@ -196,6 +197,28 @@ def evaluate(text: bytes, *options: str, reference: bytes | None = None) -> Buil
     return build
 
 
+def running(*options: str, verb: str = "run") -> Build:
+    """A tiny GGUF file to run with these options; HERE stands for its folder."""
+
+    def build(folder: Path) -> list[str]:
+        model = TinyLlama().write(folder / "model.gguf")
+        (folder / "broken").write_text("{")
+        (folder / "bytes").write_bytes(b"\xff\xfe")
+        words = [word.replace("HERE", str(folder)) for word in options]
+        return [verb, str(model), *(["hello"] if verb == "run" else []), "--threads", "1", *words]
+
+    return build
+
+
+def without_a_prompt(folder: Path) -> list[str]:
+    return ["run", str(TinyLlama().write(folder / "model.gguf"))]  # stdin is empty
+
+
+def larger_context_than_planned(folder: Path) -> list[str]:
+    artifact = write_artifact(folder / "artifact")
+    return ["run", str(artifact.folder), "hello", "--context", "100000"]
+
+
 HUGE = 2**63
 NAMES = list(random_tensors("llama", model_config("llama"), 0))
 OVERLAP = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}'  # noqa: E501
@@ -365,6 +388,36 @@ CASES: dict[str, tuple[Build, int]] = {
     "a store name that climbs": (arguments("rm", "../..", "--yes"), INPUT),
     "a hub name offline": (arguments("inspect", "no-one/nothing", "--offline"), INPUT),
     "a top-p above one": (arguments("run", "novelist-7m", "hi", "--top-p", "2"), USAGE),
+    "a schema that is not JSON": (running("--json-schema", '{"type":'), USAGE),
+    "a schema file that is not JSON": (running("--json-schema", "HERE/broken"), USAGE),
+    "a schema file that is missing": (running("--json-schema", "HERE/none"), INPUT),
+    "a schema file of bytes": (running("--json-schema", "HERE/bytes"), INPUT),
+    "a schema that no grammar follows": (
+        running("--json-schema", '{"not": {"type": "string"}}'),
+        USAGE,
+    ),
+    "a grammar that is broken": (running("--grammar", "HERE/broken"), USAGE),
+    "a grammar that is missing": (running("--grammar", "HERE/none"), INPUT),
+    "a grammar that is a folder": (running("--grammar", "HERE"), INPUT),
+    "a schema and a grammar": (
+        running("--json-schema", "{}", "--grammar", "HERE/broken"),
+        USAGE,
+    ),
+    "guessing of an unknown kind": (running("--speculate", "ngrm"), INPUT),
+    "a draft model that is no GGUF": (running("--speculate", "HERE/broken"), INPUT),
+    "a draft model that is a folder": (running("--speculate", "HERE"), INPUT),
+    "weights nowhere": (running("--weights", "shared"), USAGE),
+    "an isolation of another kind": (running("--isolation", "thread"), USAGE),
+    "no prompt": (without_a_prompt, USAGE),
+    "more context than was planned": (larger_context_than_planned, USAGE),
+    "a loaded model within too small a budget": (running("--memory", "8MiB"), NO),
+    "a negative depth": (running("--depth", "-1", verb="bench"), USAGE),
+    "depths that are no numbers": (running("--depth", "0,deep", verb="bench"), USAGE),
+    "no rounds": (running("--rounds", "0", verb="bench"), USAGE),
+    "a context too small to measure in": (
+        running("--context", "64", verb="bench"),
+        USAGE,
+    ),
     "a budget that is far too small": (arguments("plan", "CKPT", "--memory", "1MiB"), NO),
     "weights that cannot be so small": (
         arguments("plan", "CKPT", "--memory", "1GiB", "--weights-memory", "1KiB"),

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from edgellm.apps.cli.answer import report_json
+from edgellm.events import Done, MemoryUse, Timings, ToolCall, Usage
 from edgellm.runtimes.model import Model
 from edgellm.runtimes.worker.connection import WorkerConnection
 from tests.apps.conftest import Cli
@@ -29,6 +31,30 @@ def test_the_answer_is_the_same_beside_us_and_apart(cli: Cli, gguf: Path) -> Non
     ]
     assert told[0]["text"] == told[1]["text"]
     assert told[0].keys() == told[1].keys()
+
+
+def test_the_json_has_thoughts_tool_calls_and_guesses_where_there_are_any() -> None:
+    call = ToolCall("call_0", "weather", '{"city": "Ulm"}')
+    usage, timings = Usage(3, 5, drafted_tokens=4, accepted_tokens=2), Timings(1, 1, 1, 1)
+    memory = MemoryUse(1, 2, 3, 4)
+    full = report_json(Done(usage, timings, "tool_call", "", "Hm.", (call,)), memory, None)
+    bare = report_json(Done(Usage(3, 5), timings, "end", "Hi."), memory, None)
+    assert full["reasoning"] == "Hm."
+    assert full["tool_calls"] == [
+        {"id": "call_0", "name": "weather", "arguments": '{"city": "Ulm"}'}
+    ]
+    assert (full["drafted_tokens"], full["accepted_tokens"]) == (4, 2)
+    assert full.keys() - bare.keys() == {
+        "reasoning",
+        "tool_calls",
+        "drafted_tokens",
+        "accepted_tokens",
+    }
+
+
+def test_a_gguf_file_by_another_name_runs_as_well(cli: Cli, gguf: Path) -> None:
+    other = gguf.rename(gguf.with_name("model.bin"))
+    assert cli("run", other, "Hello", *SHORT).code == 0
 
 
 def test_the_memory_measured_is_the_worker_s(cli: Cli, gguf: Path) -> None:
