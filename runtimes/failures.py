@@ -2,6 +2,7 @@
 
 from edgellm.errors import EdgeLLMError, RuntimeFailure
 
+FORKED = "was loaded before this process was forked; load the model in each process that uses it"
 _CHARACTERS = 300
 
 

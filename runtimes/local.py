@@ -1,5 +1,6 @@
 """A service on a thread of this process: nothing to start, nothing between it and the caller."""
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -10,7 +11,7 @@ from edgellm.closing import Closing
 from edgellm.errors import Cancelled, EdgeLLMError, RuntimeFailure
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.connection import Service
-from edgellm.runtimes.failures import failure_of
+from edgellm.runtimes.failures import FORKED, failure_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,12 @@ class _Line:
         self._running: _Call | None = None
         self._closed = False
         self._changed = threading.Condition()
+        self._owner = os.getpid()  # a fork has no thread that works
 
     def add(self, call: _Call) -> None:
+        if os.getpid() != self._owner:
+            call.on_end(RuntimeFailure(self.engine, FORKED))
+            return
         with self._changed:
             if not self._closed:
                 self._calls.append(call)

@@ -1,5 +1,6 @@
 """The parent's side: calls to a service that lives in a worker process."""
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from edgellm.closing import Closing
 from edgellm.errors import Cancelled, EdgeLLMError, InputError, RuntimeFailure
+from edgellm.runtimes.failures import FORKED
 from edgellm.runtimes.worker.crossing import decode_error
 from edgellm.runtimes.worker.frames import Frame, FrameError, Kind, pack, pack_call, read_frame
 from edgellm.runtimes.worker.process import WorkerProcess
@@ -84,6 +86,7 @@ class _Worker:
         self._closing = False
         self._failure: EdgeLLMError | None = None  # what calls end with, once the worker is gone
         self._gone = threading.Event()
+        self._owner = os.getpid()  # a fork has neither the threads nor the child
         self._reader = threading.Thread(target=self._read, name="edgellm-replies", daemon=True)
         self._writer = threading.Thread(target=self._write, name="edgellm-calls", daemon=True)
         self._reader.start()
@@ -95,6 +98,9 @@ class _Worker:
 
     def start(self, method: str, body: bytes, on_item: OnItem, on_end: OnEnd) -> int:
         number = next(self._numbers)
+        if os.getpid() != self._owner:
+            on_end(RuntimeFailure(self._engine, FORKED))
+            return number
         try:
             frame = pack_call(number, method, body)
         except FrameError as error:
@@ -115,6 +121,8 @@ class _Worker:
             self._outgoing.put(pack(Kind.CANCEL, number))
 
     def close(self) -> None:
+        if os.getpid() != self._owner:
+            return
         with self._lock:
             self._closing = True
         self._outgoing.put(pack(Kind.CLOSE, 0))

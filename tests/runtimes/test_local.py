@@ -94,3 +94,12 @@ def test_a_callback_may_close_the_connection(toy: Toy) -> None:
             break
         sleep(0.01)
     assert toy.closed_on == ["edgellm toy"]
+
+
+def test_a_fork_of_the_caller_is_refused(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LocalConnection(lambda: toy, "toy") as connection:
+        with monkeypatch.context() as forked:
+            forked.setattr("os.getpid", lambda: -1)
+            with pytest.raises(RuntimeFailure, match="before this process was forked"):
+                Answer(connection, "echo", b"hi").result()
+        assert Answer(connection, "echo", b"hi").result() == b"hi"

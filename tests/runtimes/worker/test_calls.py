@@ -117,3 +117,13 @@ def test_a_worker_finds_what_its_parent_finds_and_imports_nothing_heavy() -> Non
         facts = json.loads(Answer(connection, "facts").result())
     assert facts["modules"] == []
     assert set(filter(None, sys.path)) <= set(facts["path"])
+
+
+def test_a_fork_of_the_caller_is_refused_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with worker() as connection:
+        with monkeypatch.context() as forked:
+            forked.setattr("os.getpid", lambda: -1)
+            with pytest.raises(RuntimeFailure, match="before this process was forked"):
+                Answer(connection, "echo", b"hi").result()
+            connection.close()
+        assert Answer(connection, "echo", b"hi").result() == b"hi"
