@@ -111,6 +111,7 @@ class Host:
             call.logprobs,
             dialect.shown,
             nothing_to_drop if past is None else past.shorter,
+            keep=not isinstance(call.prompt, str),
         )
         narration = Narration(
             dialect.parser(tools=tools, opened=text[-_TAIL:]),

@@ -36,6 +36,9 @@ class Request:
     shown: tuple[str, ...] = ()  # control tokens that are text here, such as "[TOOL_CALLS]"
     # Asked each time the context is full: the prompt without its oldest turns, or None.
     shorter: Callable[[], str | None] = nothing_to_drop
+    # Whether what was read waits, beside others, for a prompt that goes on from it. The next
+    # prompt goes on from it anyway; what waits makes reading and writing a little slower.
+    keep: bool = True
 
 
 @dataclass(frozen=True, slots=True)

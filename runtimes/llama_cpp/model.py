@@ -153,7 +153,9 @@ class LlamaCppModel(Closing):
             self._context.heeding(cancel),
             self._guessing(cancel),
         ):
-            sequence = self._sequences.begin(tokens, may_shift=_may_lose(request))
+            sequence = self._sequences.begin(
+                tokens, may_shift=_may_lose(request), keep=request.keep
+            )
             yield from self._told_once()
             answer = Answer(
                 self._sequences,

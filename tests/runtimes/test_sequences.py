@@ -188,3 +188,24 @@ def test_a_move_that_no_batch_followed_is_forgotten(model: LlamaCppModel, tiny_g
     assert model._sequences.current.moved
     events.close()
     assert_as_fresh(model, ask(model, short), tiny_gguf)
+
+
+def test_a_prompt_that_is_not_kept_waits_for_its_continuation_only(model: LlamaCppModel) -> None:
+    def asked(text: str) -> Done:
+        *_, done = model.generate(Request(text, greedy(4), keep=False))
+        assert isinstance(done, Done)
+        return done
+
+    first, other = "<|user|>" + "A" * 60, "<|user|>" + "B" * 60
+    answer = asked(first).text
+    assert asked(first + answer + " and").usage.cached_tokens > 50
+    asked(other)
+    assert model._context.span(1) == (-1, -1)
+    assert asked(first).usage.cached_tokens < 10
+
+
+def test_a_conversation_stays_beside_a_prompt_that_is_not_kept(model: LlamaCppModel) -> None:
+    ask(model, STORY)
+    for _ in model.generate(Request("B" * 60, greedy(4), keep=False)):
+        pass
+    assert ask(model, STORY).usage.cached_tokens > 10
