@@ -14,7 +14,7 @@ from edgellm.errors import Cancelled, UsageError
 from edgellm.plan import DEFAULT_CONTEXT
 
 if TYPE_CHECKING:
-    from edgellm.apps.cli.speed_test import Course, Sample, SpeedTest
+    from edgellm.apps.cli.speed_rounds import Course, Sample, SpeedRounds
     from edgellm.apps.finding import Loadable
 
 
@@ -79,7 +79,7 @@ def command(
     from edgellm.apps.cli.answer import cancelled_by_interrupt, tell
     from edgellm.apps.cli.models import find_loadable
     from edgellm.apps.cli.speed_report import Report
-    from edgellm.apps.cli.speed_test import Course, SpeedTest
+    from edgellm.apps.cli.speed_rounds import Course, SpeedRounds
     from edgellm.apps.launching import LoadSettings, launch
     from edgellm.runtimes.model import Model
     from edgellm.runtimes.protocol import ignore_events
@@ -99,7 +99,7 @@ def command(
     }
     start = launch(found, settings, Store(home()))
     with cancelled_by_interrupt() as cancel:
-        test = SpeedTest(
+        test = SpeedRounds(
             lambda: Model(start.open(tell if test.info is None else ignore_events, cancel)),
             course,
             cancel,
@@ -133,7 +133,7 @@ def chosen_depths(text: str) -> tuple[int, ...]:
     return depths
 
 
-def collected(test: "SpeedTest", course: "Course") -> "tuple[list[Sample], bool]":
+def collected(test: "SpeedRounds", course: "Course") -> "tuple[list[Sample], bool]":
     """The samples that count, and whether all of them came; notes say how far it is.
 
     Nothing is drawn while something is measured: that would take part of a processor.

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from edgellm.apps.cli.speed_test import Course, Sample
+from edgellm.apps.cli.speed_rounds import Course, Sample
 from edgellm.gguf_file import read_gguf
 from edgellm.runtimes.protocol import ModelInfo
 from edgellm.units import format_bytes

@@ -27,7 +27,7 @@ class Constraint(Closing):
         self._context = context
         self._end = vocabulary.engine_end
         self.unseen = vocabulary.unseen(shown)
-        with context.held():
+        with context.hold():
             handle = llama.llama_sampler_init_grammar(vocabulary.handle, grammar.encode(), b"root")
         if not handle:
             raise UsageError("llama.cpp cannot follow this grammar; simplify it")
@@ -49,7 +49,7 @@ class Constraint(Closing):
         if token in self.unseen:
             return False
         self._candidate.id, self._candidate.logit = token, 0.0
-        with self._context.held():
+        with self._context.hold():
             llama.llama_sampler_apply(self.handle, self._candidates)
         return bool(self._candidate.logit == 0)
 
@@ -57,7 +57,7 @@ class Constraint(Closing):
         """Go on behind an allowed token. Raises UsageError when that took too long."""
         self._begun = _begun(self._begun + self._piece(token)) or b""
         began = perf_counter()
-        with self._context.held():
+        with self._context.hold():
             llama.llama_sampler_accept(self.handle, token)
         self.check_time(perf_counter() - began)
 

@@ -58,7 +58,10 @@ class Context:
 
     @contextmanager
     def hold(self) -> Iterator[llama.llama_context_p]:
-        """Keep the context to oneself, and from being closed, for calls that are not made here."""
+        """Keep the context to oneself, and from being closed, for calls that are not made here.
+
+        Raises RuntimeFailure once the model has been closed.
+        """
         with self._native:
             yield self.handle
 
@@ -138,13 +141,6 @@ class Context:
         with self._native:
             token: int = llama.llama_sampler_sample(chain, self._handle or self.handle, row)
             return token
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """The model stays until this is left. Raises RuntimeFailure once it has been closed."""
-        with self._native:
-            self.check_open()
-            yield
 
     @contextmanager
     def heeding(self, cancel: CancelToken) -> Iterator[None]:

@@ -131,7 +131,7 @@ class LlamaCppRuntime:
             )
             undo.callback(llama.llama_model_free, model)
             vocabulary = Vocabulary(model, file, rules)
-            kind = memory_kind(model)
+            kind = MemoryKind.of(model)
             speculates = guessing is not None and can_speculate(kind, guessing, on_event)
             context = make_context(
                 library,
@@ -254,12 +254,6 @@ class LlamaCppRuntime:
             return True
         on_event(EngineFallback(fallback))
         return False
-
-
-def memory_kind(model: llama.llama_model_p) -> MemoryKind:
-    """How far back the memory of a loaded model can go."""
-    recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
-    return MemoryKind(recurrent, llama.llama_model_n_swa(model))
 
 
 def _setup(file: GGUFFile, settings: _Settings) -> CacheSetup:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context, NoRoomError
 from edgellm.runtimes.llama_cpp.library import StatusError
 from edgellm.runtimes.llama_cpp.shifting import Gap, find_gap, shared
@@ -24,6 +25,12 @@ class MemoryKind:
 
     recurrent: bool  # its state is the whole text's: nothing can be taken back
     window: int  # tokens that sliding-window layers see; 0 when every layer sees all
+
+    @classmethod
+    def of(cls, model: llama.llama_model_p) -> "MemoryKind":
+        """That of a loaded model."""
+        recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
+        return cls(recurrent, llama.llama_model_n_swa(model))
 
     @property
     def branches(self) -> bool:

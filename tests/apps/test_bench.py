@@ -10,7 +10,7 @@ import pytest
 
 from edgellm.apps.cli.speed_prompts import PromptWriter
 from edgellm.apps.cli.speed_report import Figure, Report
-from edgellm.apps.cli.speed_test import Course, Sample, SpeedTest
+from edgellm.apps.cli.speed_rounds import Course, Sample, SpeedRounds
 from edgellm.apps.cli.speed_timing import greedy, time_answer
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.launch import Launch
@@ -111,7 +111,7 @@ def test_reading_is_timed_behind_the_depth_alone() -> None:
         return "word " * 100
 
     runtime = FakeRuntime(answer=say, prefill_s=0.001, context=512)
-    test = SpeedTest(lambda: fake(runtime), Course(40, 5, (64,), 1), CancelToken())
+    test = SpeedRounds(lambda: fake(runtime), Course(40, 5, (64,), 1), CancelToken())
     (_, first), (number, sample) = test.rounds()
     assert (number, sample.depth, first.depth) == (1, 64, 64)
     before, prompt = read[1], read[2]

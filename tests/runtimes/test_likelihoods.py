@@ -3,7 +3,6 @@
 from math import exp, fsum, log
 from pathlib import Path
 
-import llama_cpp.llama_cpp as llama
 import numpy as np
 import pytest
 
@@ -13,22 +12,7 @@ from edgellm.runtimes.llama_cpp.likelihoods import likeliest, log_softmax
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.options import SamplingOptions
 from edgellm.runtimes.protocol import Request
-
-
-def logits_by_themselves(path: Path, tokens: list[int]) -> list[float]:
-    """What a new context expects after these tokens."""
-    model = llama.llama_model_load_from_file(str(path).encode(), llama.llama_model_default_params())
-    params = llama.llama_context_default_params()
-    params.n_ctx, params.type_k, params.type_v = 512, 0, 0
-    params.n_threads = params.n_threads_batch = 1
-    context = llama.llama_init_from_model(model, params)
-    ids = (llama.llama_token * len(tokens))(*tokens)
-    assert llama.llama_decode(context, llama.llama_batch_get_one(ids, len(tokens))) == 0
-    n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
-    found = [llama.llama_get_logits(context)[token] for token in range(n_vocab)]
-    llama.llama_free(context)
-    llama.llama_model_free(model)
-    return found
+from tests.support.greedy import last_logits
 
 
 def reported(model: LlamaCppModel, request: Request) -> list[TokenLikelihoods]:
@@ -44,7 +28,7 @@ def test_each_token_comes_with_its_log_probability_and_the_likeliest(
     found = reported(tiny, request)
     assert len(found) == 5
     for likely in found:
-        logits = logits_by_themselves(tiny_gguf, tokens)
+        logits = last_logits(tiny_gguf, tokens).tolist()
         most = max(logits)
         total = most + log(fsum(exp(logit - most) for logit in logits))
         best = sorted(range(len(logits)), key=lambda token: -logits[token])[:3]

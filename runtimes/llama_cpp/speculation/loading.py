@@ -96,7 +96,7 @@ def _load_draft(
             cancel=cancel,
         )
         undo.callback(llama.llama_model_free, handle)
-        if not _can_go_back(handle):
+        if not MemoryKind.of(handle).branches:
             raise UsageError(
                 f"{draft.file.path}: cannot draft: {_NO_WAY_BACK}; use a model without one"
             )
@@ -113,8 +113,3 @@ def _load_draft(
     logged = logged_bytes(library.lines_since(mark))
     buffers = BufferBytes(llama.llama_model_size(handle), *logged)
     return DraftModel(handle, context, buffers, n_vocab, context_tokens)
-
-
-def _can_go_back(handle: llama.llama_model_p) -> bool:
-    stateful = llama.llama_model_is_recurrent(handle) or llama.llama_model_is_hybrid(handle)
-    return not stateful and llama.llama_model_n_swa(handle) == 0

@@ -46,7 +46,7 @@ class Sample:
     engine_decode_tokens_per_s: float  # by the engine's clock: without what the way here takes
 
 
-class SpeedTest:
+class SpeedRounds:
     """Owns what the rounds share; nothing is loaded between them."""
 
     def __init__(self, load: Callable[[], Model], course: Course, cancel: CancelToken) -> None:
