@@ -7,15 +7,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgellm.apps.cli.planning import DEFAULT_MODE, PlanningOptions, free_memory_budget
 from edgellm.apps.cli.settings import setting_value
 from edgellm.artifact import MANIFEST, Artifact, open_artifact
 from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
-from edgellm.checkpoint import Checkpoint, open_checkpoint
 from edgellm.files import FileStamp
 from edgellm.progress import ProgressSink
 from edgellm.store import Store
+
+if TYPE_CHECKING:
+    from edgellm.checkpoint import Checkpoint
 
 # A checkpoint of this size is measured in a minute or two; a larger one only where it is asked for.
 MEASURED_AT_ONCE_BYTES = 64 << 20
@@ -49,8 +52,10 @@ class Finder:
             return self._verified(open_named_artifact(model, self.store))
         return self._verified(self._converted(self.open_checkpoint(model), options, threads))
 
-    def open_checkpoint(self, reference: str) -> Checkpoint:
+    def open_checkpoint(self, reference: str) -> "Checkpoint":
         """The checkpoint that a folder, a Hub name (fetched) or the bundled name stands for."""
+        from edgellm.checkpoint import open_checkpoint
+
         if reference == BUNDLED_NAME and not Path(reference).exists():
             return open_checkpoint(bundled_checkpoint())
         from edgellm.checkpoint.hub import resolve_model
@@ -66,7 +71,7 @@ class Finder:
         return Loadable(artifact.gguf, artifact)
 
     def _converted(
-        self, checkpoint: Checkpoint, options: PlanningOptions, threads: int | None
+        self, checkpoint: "Checkpoint", options: PlanningOptions, threads: int | None
     ) -> Artifact:
         """The stored artifact of this checkpoint under these options, made when there is none.
 
@@ -89,7 +94,7 @@ class Finder:
         self.run(["convert", folder, *out, *options.flags, *judged, *more, "--json"])
         return self.store.open(name)
 
-    def _first_use_mode(self, checkpoint: Checkpoint, options: PlanningOptions) -> str | None:
+    def _first_use_mode(self, checkpoint: "Checkpoint", options: PlanningOptions) -> str | None:
         """How a conversion on first use is judged: somebody waits for an answer meanwhile.
 
         None where a setting or --format has decided.
@@ -128,7 +133,7 @@ def is_artifact(model: str, store: Store) -> bool:
 
 
 def options_digest(
-    checkpoint: Checkpoint, options: PlanningOptions, mode: str | None = None
+    checkpoint: "Checkpoint", options: PlanningOptions, mode: str | None = None
 ) -> str:
     """Eight characters that change when the checkpoint's files, the options or the mode do."""
     stamps = [(path.name, asdict(FileStamp.of(path))) for path in checkpoint.files]

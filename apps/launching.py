@@ -9,11 +9,10 @@ from edgellm.apps.finding import Loadable
 from edgellm.artifact import Artifact
 from edgellm.errors import UsageError
 from edgellm.events import MemoryUse
-from edgellm.gguf_file import read_gguf
 from edgellm.plan import MemoryParts, over_budget
 from edgellm.progress import ProgressSink
 from edgellm.runtimes import RUNTIMES
-from edgellm.runtimes.choice import choose_runtime
+from edgellm.runtimes.installed import llama_cpp_gpus
 from edgellm.runtimes.launch import Launch
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import Runtime
@@ -82,6 +81,10 @@ def _choose(
         raise UsageError(f"no engine {engine!r}; known: {AUTO}, {', '.join(RUNTIMES)}")
     if settings.get("gpu_layers") is not None:
         return (ENGINE if engine == AUTO else engine), options, None
+    if engine in (AUTO, ENGINE) and not llama_cpp_gpus():
+        return ENGINE, options, None  # the processor is all there is to choose
+    from edgellm.runtimes.choice import choose_runtime
+
     chosen = choose_runtime(gguf, options, engine)
     return chosen.engine, replace(options, gpu_layers=chosen.gpu_layers), chosen.fallback
 
@@ -154,6 +157,8 @@ def check_file(gguf: Path, budget_bytes: int | None) -> None:
     """Raise BudgetError for a file whose weights alone exceed the budget."""
     if budget_bytes is None:
         return
+    from edgellm.gguf_file import read_gguf
+
     weights_bytes = sum(tensor.bytes for tensor in read_gguf(gguf).tensors)
     if weights_bytes > budget_bytes:
         parts = MemoryParts(weights_bytes, 0, 0, 0)

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from edgellm.children import child_command, child_environment
-from edgellm.quant_tables import load_tables
 from edgellm.runtimes.surroundings import Device, Installed
 
 _PROBE = "edgellm.runtimes.llama_cpp.devices"
@@ -30,10 +29,15 @@ def look_installed() -> Installed:
 
     Raises UnsupportedError where llama.cpp was built for a GPU and Python cannot be started.
     """
-    llama_cpp = frozenset(ggml_devices(_file_names(_llama_cpp_folders())))
+    llama_cpp = llama_cpp_gpus()
     built_with = {"llama.cpp": llama_cpp, "onnx": frozenset(_onnx_devices())}
     devices = ask_devices(child_command(_PROBE)) if llama_cpp else None
     return Installed(_versions(), MappingProxyType(built_with), devices)
+
+
+def llama_cpp_gpus() -> frozenset[str]:
+    """The GPUs that llama.cpp was built for here; empty where all it has is the processor."""
+    return frozenset(ggml_devices(_file_names(_llama_cpp_folders())))
 
 
 def ggml_devices(names: Iterable[str]) -> Iterator[str]:
@@ -78,6 +82,8 @@ def parse_devices(answer: bytes) -> tuple[Device, ...]:
 
 def _versions() -> MappingProxyType[str, str]:
     from importlib.metadata import PackageNotFoundError, version
+
+    from edgellm.quant_tables import load_tables
 
     found = {}
     rows = load_tables().backends.values()

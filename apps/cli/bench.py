@@ -11,7 +11,6 @@ from edgellm.apps.cli.output import note, print_json
 from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.settings import home
 from edgellm.errors import Cancelled, UsageError
-from edgellm.plan import DEFAULT_CONTEXT
 
 if TYPE_CHECKING:
     from edgellm.apps.cli.speed_rounds import Course, Sample, SpeedRounds
@@ -117,6 +116,8 @@ def command(
 
 def needed_context(course: "Course", found: "Loadable") -> int | None:
     """More than the default where a file without a plan needs it; None leaves it as it is."""
+    from edgellm.plan import DEFAULT_CONTEXT
+
     if found.artifact is not None or course.context <= DEFAULT_CONTEXT:
         return None
     return course.context

@@ -7,7 +7,6 @@ from time import perf_counter
 
 from edgellm.closing import Closing
 from edgellm.errors import UsageError
-from edgellm.runtimes.gbnf import check_grammar
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import StatusError
@@ -23,6 +22,8 @@ class Constraint(Closing):
         self, grammar: str, vocabulary: Vocabulary, context: Context, shown: tuple[str, ...] = ()
     ) -> None:
         """shown: control tokens that are text in this answer. Raises UsageError."""
+        from edgellm.runtimes.gbnf import check_grammar
+
         check_grammar(grammar)
         self._context = context
         self._end = vocabulary.engine_end

@@ -4,10 +4,9 @@ import os
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import psutil
 
@@ -34,18 +33,13 @@ from edgellm.runtimes.llama_cpp.preconditions import (
 from edgellm.runtimes.llama_cpp.sampling import recommended_sampling
 from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
-from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Guessing
-from edgellm.runtimes.llama_cpp.speculation.loading import (
-    LOGITS_ROWS,
-    NGRAM,
-    can_speculate,
-    open_speculation,
-    read_draft,
-)
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
 from edgellm.runtimes.protocol import EventSink, ModelInfo, Settled, ignore_events
 from edgellm.tokenizer.text_rules import TextRules
+
+if TYPE_CHECKING:
+    from edgellm.runtimes.llama_cpp.speculation.findings import Guessing
 
 BYTES_PER_THREAD = 32 << 20  # weights
 
@@ -89,6 +83,8 @@ class LlamaCppRuntime:
 
     def describe(self) -> str:
         """See edgellm.runtimes.protocol.Runtime.describe."""
+        from importlib.metadata import version
+
         found = re.findall(
             r"(\w+) = 1\b", llama.llama_print_system_info().decode("ascii", "replace")
         )
@@ -132,7 +128,7 @@ class LlamaCppRuntime:
             undo.callback(llama.llama_model_free, model)
             vocabulary = Vocabulary(model, file, rules)
             kind = MemoryKind.of(model)
-            speculates = guessing is not None and can_speculate(kind, guessing, on_event)
+            logits_rows = _logits_rows(guessing, kind, on_event)
             context = make_context(
                 library,
                 model,
@@ -140,14 +136,16 @@ class LlamaCppRuntime:
                 context_tokens=settings.context_tokens,
                 ubatch=options.ubatch,
                 threads=settings.threads,
-                logits_rows=LOGITS_ROWS if speculates else 1,
+                logits_rows=logits_rows,
             )
             undo.callback(context.close)
             lines = library.lines_since(mark)
             for reason in fallback_reasons(lines, settings.gpu_layers):
                 on_event(EngineFallback(reason))
             speculation = None
-            if guessing is not None and speculates:
+            if guessing is not None and logits_rows > 1:
+                from edgellm.runtimes.llama_cpp.speculation.loading import open_speculation
+
                 speculation = open_speculation(
                     library, context, vocabulary.n_tokens, guessing, on_event, cancel
                 )
@@ -228,10 +226,13 @@ class LlamaCppRuntime:
 
     def _guessing(
         self, options: LoadOptions, file: GGUFFile, settings: _Settings
-    ) -> Guessing | None:
+    ) -> "Guessing | None":
         """What speculation depends on, where it is wanted. Raises InputError, UsageError."""
         if options.speculate is None:
             return None
+        from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Guessing
+        from edgellm.runtimes.llama_cpp.speculation.loading import NGRAM, read_draft
+
         draft = None
         if options.speculate != NGRAM:
             found = read_draft(Path(options.speculate), file)
@@ -254,6 +255,15 @@ class LlamaCppRuntime:
             return True
         on_event(EngineFallback(fallback))
         return False
+
+
+def _logits_rows(guessing: "Guessing | None", kind: MemoryKind, on_event: EventSink) -> int:
+    """Tokens of a ubatch whose logits are read; more than one where tokens are guessed."""
+    if guessing is None:
+        return 1
+    from edgellm.runtimes.llama_cpp.speculation.loading import LOGITS_ROWS, can_speculate
+
+    return LOGITS_ROWS if can_speculate(kind, guessing, on_event) else 1
 
 
 def _setup(file: GGUFFile, settings: _Settings) -> CacheSetup:
