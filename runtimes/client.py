@@ -6,20 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from edgellm.errors import Cancelled, EdgeLLMError, IntegrityError, RuntimeFailure
-from edgellm.events import (
-    ContextTrimmed,
-    Done,
-    Event,
-    MemoryUse,
-    ReasoningDelta,
-    TextDelta,
-    Timings,
-    ToolCall,
-    Usage,
-)
+from edgellm.events import ContextTrimmed, Done, Event, MemoryUse, Timings, Usage
 from edgellm.runtimes.calls import Call, Deliver, deliver_to_nobody, settled
 from edgellm.runtimes.connection import Connection
 from edgellm.runtimes.protocol import ModelInfo
+from edgellm.runtimes.said import Said
 from edgellm.runtimes.wire import (
     Conversation,
     CountCall,
@@ -55,38 +46,21 @@ class AnswerCall(Call[Done]):
         self._load_s = load_s
         self._sink = deliver
         self._on_settled = on_settled
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._tool_calls: list[ToolCall] = []
+        self._said = Said()
         self.dropped_messages = 0  # that left the context to make room
 
     @property
     def text(self) -> str:
-        return "".join(self._text)
+        return self._said.text
 
     def so_far(self, stop_reason: str) -> Done:
         """The end of an answer whose own end never came; it knows no counts."""
-        return Done(
-            Usage(0, 0),
-            Timings(self._load_s, 0, 0, 0),
-            stop_reason,
-            self.text,
-            "".join(self._reasoning),
-            tuple(self._tool_calls),
-        )
+        return self._said.summed_up(Done(Usage(0, 0), Timings(self._load_s, 0, 0, 0), stop_reason))
 
     def _watch(self, event: Event | None) -> None:
-        match event:
-            case TextDelta():
-                self._text.append(event.text)
-            case ReasoningDelta():
-                self._reasoning.append(event.text)
-            case ToolCall():
-                self._tool_calls.append(event)
-            case ContextTrimmed():
-                self.dropped_messages += event.dropped_messages
-            case _:
-                pass
+        self._said.hear(event)
+        if isinstance(event, ContextTrimmed):
+            self.dropped_messages += event.dropped_messages
         self._sink(event)
 
     def _finish(self, outcome: bytes | EdgeLLMError) -> Done:

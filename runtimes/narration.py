@@ -4,17 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from time import monotonic
 
-from edgellm.events import (
-    ContextTrimmed,
-    Done,
-    Event,
-    MemorySample,
-    MemoryUse,
-    ReasoningDelta,
-    TextDelta,
-    ToolCall,
-)
+from edgellm.events import ContextTrimmed, Done, Event, MemorySample, MemoryUse, TextDelta
 from edgellm.runtimes.dialects import DialectParser
+from edgellm.runtimes.said import Said
 
 SAMPLE_INTERVAL_S = 1.0
 
@@ -29,9 +21,7 @@ class Narration:
         self._parser = parser
         self._memory = memory
         self._dropped = dropped
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._tool_calls: list[ToolCall] = []
+        self._said = Said()
         self._sampled_at = monotonic()
 
     def tell(self, events: Iterable[Event]) -> Iterator[Event]:
@@ -54,23 +44,10 @@ class Narration:
 
     def _parsed(self, events: Iterable[Event]) -> Iterator[Event]:
         for event in events:
-            match event:
-                case TextDelta():
-                    self._text.append(event.text)
-                case ReasoningDelta():
-                    self._reasoning.append(event.text)
-                case ToolCall():
-                    self._tool_calls.append(event)
-                case _:
-                    pass
+            self._said.hear(event)
             yield event
 
     def _summed_up(self, done: Done) -> Done:
-        calls_tools = bool(self._tool_calls) and done.stop_reason in ("end", "stop")
-        return replace(
-            done,
-            stop_reason="tool_call" if calls_tools else done.stop_reason,
-            text="".join(self._text),
-            reasoning="".join(self._reasoning),
-            tool_calls=tuple(self._tool_calls),
-        )
+        calls_tools = bool(self._said.tool_calls) and done.stop_reason in ("end", "stop")
+        reason = "tool_call" if calls_tools else done.stop_reason
+        return self._said.summed_up(replace(done, stop_reason=reason))

@@ -15,6 +15,7 @@ from edgellm.errors import Cancelled, UsageError
 if TYPE_CHECKING:
     from edgellm.apps.cli.speed_rounds import Course, Sample, SpeedRounds
     from edgellm.apps.finding import Loadable
+    from edgellm.runtimes.launch import Launch
 
 
 def command(
@@ -75,13 +76,9 @@ def command(
     token (greedy, past the end of text) count as well; --isolation none leaves the process out.
     Ctrl-C ends it with a table of the rounds so far.
     """
-    from edgellm.apps.cli.answer import cancelled_by_interrupt, tell
     from edgellm.apps.cli.models import find_loadable
-    from edgellm.apps.cli.speed_report import Report
-    from edgellm.apps.cli.speed_rounds import Course, SpeedRounds
+    from edgellm.apps.cli.speed_rounds import Course
     from edgellm.apps.launching import LoadSettings, launch
-    from edgellm.runtimes.model import Model
-    from edgellm.runtimes.protocol import ignore_events
     from edgellm.store import Store
 
     course = Course(prompt_tokens, generate_tokens, chosen_depths(depth), rounds)
@@ -96,16 +93,26 @@ def command(
         "weights": weights,
         "isolation": isolation,
     }
-    start = launch(found, settings, Store(home()))
+    measure(launch(found, settings, Store(home())), course, json=json)
+
+
+def measure(launch: "Launch", course: "Course", *, json: bool) -> None:
+    """Go through the course and print its report. Raises typer.Exit when Ctrl-C cut it short."""
+    from edgellm.apps.cli.answer import cancelled_by_interrupt, tell
+    from edgellm.apps.cli.speed_report import Report
+    from edgellm.apps.cli.speed_rounds import SpeedRounds
+    from edgellm.runtimes.model import Model
+    from edgellm.runtimes.protocol import ignore_events
+
     with cancelled_by_interrupt() as cancel:
-        test = SpeedRounds(
-            lambda: Model(start.open(tell if test.info is None else ignore_events, cancel)),
+        rounds = SpeedRounds(
+            lambda: Model(launch.open(tell if rounds.info is None else ignore_events, cancel)),
             course,
             cancel,
         )
-        samples, ended = collected(test, course)
-    if test.info is not None and {sample.depth for sample in samples} == set(course.depths):
-        report = Report(found.gguf, course, isolation, test.info, samples)
+        samples, ended = collected(rounds, course)
+    if rounds.info is not None and {sample.depth for sample in samples} == set(course.depths):
+        report = Report(launch.path, course, launch.isolation, rounds.info, samples)
         if json:
             print_json(report.to_json())
         else:
@@ -134,7 +141,7 @@ def chosen_depths(text: str) -> tuple[int, ...]:
     return depths
 
 
-def collected(test: "SpeedRounds", course: "Course") -> "tuple[list[Sample], bool]":
+def collected(rounds: "SpeedRounds", course: "Course") -> "tuple[list[Sample], bool]":
     """The samples that count, and whether all of them came; notes say how far it is.
 
     Nothing is drawn while something is measured: that would take part of a processor.
@@ -142,7 +149,7 @@ def collected(test: "SpeedRounds", course: "Course") -> "tuple[list[Sample], boo
     samples: list[Sample] = []
     began, total = monotonic(), (1 + course.rounds) * len(course.depths)
     try:
-        for done, (number, sample) in enumerate(test.rounds(), start=1):
+        for done, (number, sample) in enumerate(rounds.samples(), start=1):
             left_s = (monotonic() - began) / done * (total - done)
             what = f"round {number} of {course.rounds}" if number else "warm-up"
             note(

@@ -192,7 +192,8 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="WHERE",
-        help="read (private memory), mapped (the file's own pages) or locked (those, kept there).",
+        help="read (private memory, fastest), mapped (the file's own pages) or locked (those, "
+        "kept there).",
     ),
 ]
 Speculate = Annotated[

@@ -50,7 +50,7 @@ def command(
     """Answer one prompt; the text streams to stdout."""
     from edgellm.apps.cli import answer
     from edgellm.apps.cli.models import find_loadable
-    from edgellm.apps.launching import LoadSettings
+    from edgellm.apps.launching import LoadSettings, launch
     from edgellm.store import Store
 
     text = answer.read_stdin() if prompt in (None, "-") else prompt
@@ -78,4 +78,6 @@ def command(
     planning = PlanningOptions(memory=memory, context=context)
     found = find_loadable(model, planning, offline=offline, threads=threads)
     question = answer.Question(text or "", system, raw)
-    answer.answer(found, settings, question, options, Store(home()), json=json, stats=stats)
+    plan = None if found.artifact is None else found.artifact.plan
+    start = launch(found, settings, Store(home()))
+    answer.answer(start, question, options, plan, json=json, stats=stats)

@@ -47,7 +47,7 @@ class Sample:
 
 
 class SpeedRounds:
-    """Owns what the rounds share; nothing is loaded between them."""
+    """Owns what rounds share; nothing is loaded between them."""
 
     def __init__(self, load: Callable[[], Model], course: Course, cancel: CancelToken) -> None:
         self._load = load
@@ -56,7 +56,7 @@ class SpeedRounds:
         self._prompts: dict[int, tuple[str, str]] = {}
         self.info: ModelInfo | None = None  # of the model as it was loaded first
 
-    def rounds(self) -> Iterator[tuple[int, Sample]]:
+    def samples(self) -> Iterator[tuple[int, Sample]]:
         """Every sample with its round; those of round 0 are not to be counted.
 
         Raises UsageError when the context is too small, Cancelled, and what loading and answering

@@ -13,7 +13,8 @@ from edgellm.events import Done, EngineFallback, Event, LoadProgress
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.preconditions import allowed_kv_formats
-from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime, physical_cores, useful_threads
+from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
+from edgellm.runtimes.llama_cpp.threads import physical_cores, useful_threads
 from edgellm.runtimes.options import LoadOptions, SamplingOptions
 from edgellm.runtimes.protocol import Request
 from edgellm.tokenizer.text_rules import METADATA_KEY

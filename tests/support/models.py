@@ -12,8 +12,8 @@ from edgellm.runtimes.options import LoadOptions
 from edgellm.testing import FakeRuntime
 
 
-def fake_launch(**script: Any) -> Launch:
-    return Launch(Path("fake.gguf"), LoadOptions(), FakeRuntime(**script), isolation="none")
+def fake_launch(path: Path = Path("fake.gguf"), **script: Any) -> Launch:
+    return Launch(path, LoadOptions(), FakeRuntime(**script), isolation="none")
 
 
 def fake_model(**script: Any) -> Model:
