@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from time import sleep
 
+import psutil
 import pytest
 
 import edgellm
@@ -86,7 +88,13 @@ def test_a_cancel_during_verification_is_heard(artifact: Artifact) -> None:
 
 def test_a_cancel_ends_a_conversion(checkpoint: Path) -> None:
     cancel = CancelToken()
-    threading.Timer(0.3, cancel.cancel).start()
+
+    def cancel_once_it_runs() -> None:
+        while not psutil.Process().children():
+            sleep(0.01)
+        cancel.cancel()
+
+    threading.Thread(target=cancel_once_it_runs).start()
     with pytest.raises(Cancelled, match="goes on from there"):
         edgellm.load(checkpoint, memory="1GiB", context=256, cancel=cancel)
 

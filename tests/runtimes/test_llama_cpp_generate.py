@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -167,16 +168,24 @@ def test_the_space_sentencepiece_puts_first_is_not_shown(tiny: LlamaCppModel) ->
     assert not tiny._vocabulary.begins_text(last)
 
 
+def cancel_inside_llama_cpp(model: LlamaCppModel, cancel: CancelToken) -> None:
+    while not model._context._native.locked():
+        sleep(0.001)
+    cancel.cancel()
+
+
 def test_cancelling_while_the_prompt_is_read_stops_inside_a_ubatch(load_tiny: LoadTiny) -> None:
     big = LoadOptions(ubatch=2048)
     model = load_tiny(big, context=2048, hidden=256, heads=4, ffn=1024, layers=8)
     cancel = CancelToken()
-    whole = answer(model, "x" * 2000, SamplingOptions(max_tokens=1))
-    threading.Timer(whole.timings.prefill_s / 10, cancel.cancel).start()
-    events = list(model.generate(Request("y" * 2000, GREEDY), cancel))
-    assert isinstance(done := events[-1], Done)
+    events = model.generate(Request("y" * 2000, GREEDY), cancel)
+    assert isinstance(begun := next(events), PrefillProgress)
+    assert begun.processed == 0
+    threading.Thread(target=cancel_inside_llama_cpp, args=(model, cancel)).start()
+    *others, done = events
+    assert isinstance(done, Done)
     assert done.stop_reason == "cancelled"
-    assert [event.processed for event in events if isinstance(event, PrefillProgress)] == [2]
+    assert not any(isinstance(event, PrefillProgress) for event in others)
 
 
 def test_cancelling_between_tokens_keeps_the_text_so_far(tiny: LlamaCppModel) -> None:
