@@ -105,12 +105,12 @@ class Host:
         text = self._prompter.text(model.info, call.prompt, cancel) if past is None else past.prompt
         dialect, tools = self._dialect(call)
         request = Request(
-            text,
+            text := self._answerable(call, text),
             call.sampling,
             call.grammar,
             call.logprobs,
             dialect.shown,
-            nothing_to_drop if past is None else past.shorter,
+            nothing_to_drop if past is None else lambda: self._shorter(call, past),
             keep=not isinstance(call.prompt, str),
         )
         narration = Narration(
@@ -148,6 +148,16 @@ class Host:
     def _restore_state(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:
         path = Path(fsdecode(decode(RestoreCall, body).path))
         return encode(self._model.restore_state(path))
+
+    def _answerable(self, call: GenerateCall, text: str) -> str:
+        """The prompt; a thought that its template has begun is ended where a grammar governs."""
+        if isinstance(call.prompt, str) or call.grammar is None:
+            return text
+        return Dialect.of(self._model.info.chat_template).without_thought(text)
+
+    def _shorter(self, call: GenerateCall, past: Shortening) -> str | None:
+        text = past.shorter()
+        return None if text is None else self._answerable(call, text)
 
     def _dialect(self, call: GenerateCall) -> tuple[Dialect, bool]:
         """How to read the answer, and whether calls of tools are read.

@@ -71,23 +71,6 @@ def grammar_of(json_schema: str) -> str:
     return grammar
 
 
-def constraint(*, json_schema: str | None, grammar: str | None, tools: bool) -> str | None:
-    """The grammar an answer has to follow; None for none.
-
-    Raises UsageError for one that cannot be followed, and for more than one wish at once: what an
-    answer with tools may be is for the model's own dialect to say.
-    """
-    given = {"json_schema": json_schema is not None, "grammar": grammar is not None, "tools": tools}
-    if sum(given.values()) > 1:
-        names = " and ".join(name for name, there in given.items() if there)
-        raise UsageError(f"{names} are given together; an answer can follow one of them")
-    if json_schema is not None:
-        return grammar_of(json_schema)
-    if grammar is not None:
-        check_grammar(grammar)
-    return grammar
-
-
 class _Compiler:
     """Turns each part of one schema into a rule; equal rules are kept once."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from edgellm.errors import UsageError
 from edgellm.events import ReasoningDelta, ToolCall
-from edgellm.runtimes.messages import Tool
+from edgellm.runtimes.messages import Message, Tool
 from edgellm.runtimes.stream import Stream
 from tests.support.models import fake_model
 
@@ -95,6 +95,15 @@ def test_the_template_hears_whether_to_think(options: dict[str, object], shown: 
         model.chat().send("Sure?", **options).result()  # type: ignore[arg-type]
     assert ("<thinking" in prompts[0]) == (shown is not None)
     assert shown is None or shown in prompts[0]
+
+
+def test_a_thought_that_the_template_began_is_ended_where_a_grammar_governs() -> None:
+    prompts, answer = answers("a", "a")
+    with fake_model(answer=answer, chat_template=TEMPLATE + "<think>") as model:
+        model.generate([Message("user", "Sure?")], grammar="root ::= [a-z]").result()
+        model.generate([Message("user", "Sure?")]).result()
+    assert prompts[0].endswith("<think>\n\n</think>\n\n")
+    assert prompts[1].endswith("<think>")
 
 
 def test_a_tool_whose_parameters_are_no_schema_is_refused() -> None:

@@ -29,7 +29,7 @@ def test_the_llama_cpp_class_fulfils_the_protocol() -> None:
 
 
 def test_each_engine_folder_has_a_row() -> None:
-    folders = {path.parent.name for path in FOLDER.glob("*/__init__.py")} - {"worker"}
+    folders = {path.parent.name for path in FOLDER.glob("*/runtime.py")}
     assert folders == {entry.module.split(".")[2] for entry in RUNTIMES.values()}
 
 

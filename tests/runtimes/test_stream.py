@@ -12,9 +12,11 @@ import pytest
 
 from edgellm.errors import InputError, RuntimeFailure, UsageError
 from edgellm.events import Done, Event, MemorySample, PrefillProgress, TextDelta
+from edgellm.runtimes.messages import Tool
 from edgellm.runtimes.model import Model
 from tests.support.models import fake_model
 
+WEATHER = Tool("weather", "", "{}")
 ENDLESS = ["word " * 100_000]
 
 
@@ -130,6 +132,7 @@ def test_calls_on_one_model_take_turns() -> None:
         ({"temprature": 1}, "no option 'temprature'"),
         ({"temperature": -1}, "temperature is -1"),
         ({"json_schema": "{}", "grammar": "root ::= [a]"}, "exclude each other"),
+        ({"json_schema": "{}", "tools": [WEATHER]}, "json_schema and tools exclude each other"),
         ({"thinking": True}, "thinking is for conversations"),
         ({"logprobs": -1}, "logprobs is -1"),
     ],

@@ -12,7 +12,7 @@ from edgellm.runtimes.json_text import constants, decimals, whole_numbers
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.options import SamplingOptions
 from edgellm.runtimes.protocol import Request
-from edgellm.runtimes.structure import constraint, grammar_of
+from edgellm.runtimes.structure import grammar_of
 from tests.support.json_schema import fulfils
 
 TREE = {
@@ -242,12 +242,3 @@ def test_an_error_is_one_line_whatever_the_names_are() -> None:
         grammar_of(json.dumps({"properties": {"a\nb": {"x\ny" * 900: 1}}}))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
-
-
-def test_an_answer_follows_one_wish() -> None:
-    assert constraint(json_schema=None, grammar=None, tools=True) is None
-    assert constraint(json_schema="{}", grammar=None, tools=False) == grammar_of("{}")
-    with pytest.raises(UsageError, match="json_schema and tools are given together"):
-        constraint(json_schema="{}", grammar=None, tools=True)
-    with pytest.raises(UsageError, match="line 1, column 1"):
-        constraint(json_schema=None, grammar="?", tools=False)
