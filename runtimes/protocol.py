@@ -42,7 +42,7 @@ class Request:
 class Settled:
     """What an engine settled on, where the options left it a choice."""
 
-    engine: str  # the build, as Runtime.describe() tells it
+    engine: str  # what the build uses here, which Runtime.describe() tells behind its version
     threads: int
     ubatch: int
     key_format: str

@@ -85,15 +85,17 @@ class LlamaCppRuntime:
         """See edgellm.runtimes.protocol.Runtime.describe."""
         from importlib.metadata import version
 
+        return f"llama-cpp-python {version('llama-cpp-python')}, {self._uses()}"
+
+    def _uses(self) -> str:
         found = re.findall(
             r"(\w+) = 1\b", llama.llama_print_system_info().decode("ascii", "replace")
         )
         uses = f"CPU with {', '.join(found)}"
         if llama.llama_supports_gpu_offload():
             uses += "; GPU layers possible"
-        line = f"llama-cpp-python {version('llama-cpp-python')}, {uses}"
         fallback = amx_fallback(self._cache_dir)
-        return line if fallback is None else f"{line}; {fallback}"
+        return uses if fallback is None else f"{uses}; {fallback}"
 
     def load(
         self,
@@ -165,7 +167,7 @@ class LlamaCppRuntime:
             can_shift=can_shift,
             load_s=perf_counter() - started,
             settled=Settled(
-                engine=self.describe(),
+                engine=self._uses(),
                 threads=settings.threads,
                 ubatch=context.ubatch,
                 key_format=settings.formats.key.name,
