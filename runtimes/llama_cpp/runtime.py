@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,13 @@ from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
-from edgellm.runtimes.protocol import EventSink, ModelInfo, Settled, ignore_events
+from edgellm.runtimes.protocol import (
+    EventSink,
+    ModelInfo,
+    Settled,
+    ignore_events,
+    nothing_to_prepare,
+)
 from edgellm.tokenizer.text_rules import TextRules
 
 if TYPE_CHECKING:
@@ -103,12 +110,15 @@ class LlamaCppRuntime:
         options: LoadOptions,
         on_event: EventSink = ignore_events,
         cancel: CancelToken | None = None,
+        on_template: Callable[[], None] = nothing_to_prepare,
     ) -> LlamaCppModel:
         """Check the file, then load it; see edgellm.runtimes.protocol.Runtime.load."""
         started = perf_counter()
         cancel = cancel or CancelToken()
         file = read_gguf(path)
         settings = self._settle(file, options, on_event)
+        if settings.chat_template is not None:
+            on_template()
         guessing = self._guessing(options, file, settings)
         origin = Origin(ModelFile.of(path), _setup(file, settings), self._cache_dir)
         rules = TextRules.from_metadata(file.metadata, str(path))
