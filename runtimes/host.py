@@ -82,15 +82,13 @@ class Host:
             raise UsageError("a model is loaded already; each has a host of its own")
         cache_dir = None if call.cache_dir is None else Path(fsdecode(call.cache_dir))
         runtime = self._open_engine(call.engine, cache_dir)
-        self._prompter.prepare()  # it starts while the weights are read
         self._loaded = runtime.load(
             Path(fsdecode(call.path)),
             call.options,
             lambda event: emit(encode_event(event)),
             cancel,
+            self._prompter.prepare,
         )
-        if self._loaded.info.chat_template is None:
-            self._prompter.close()
         return encode(Loaded(self._loaded.info, self._loaded.memory()))
 
     def _generate(self, body: bytes, emit: Emit, cancel: CancelToken) -> bytes:

@@ -21,6 +21,10 @@ def ignore_events(event: Event) -> None:
     """The sink for callers who do not watch."""
 
 
+def nothing_to_prepare() -> None:
+    """The `on_template` of a load that nobody gets ready for."""
+
+
 def nothing_to_drop() -> None:
     """The `shorter` of a prompt that may not lose anything."""
 
@@ -45,7 +49,7 @@ class Request:
 class Settled:
     """What an engine settled on, where the options left it a choice."""
 
-    engine: str  # the build, as Runtime.describe() tells it
+    engine: str  # what the build uses here, which Runtime.describe() tells behind its version
     threads: int
     ubatch: int
     key_format: str
@@ -176,9 +180,12 @@ class Runtime(Protocol):
         options: LoadOptions,
         on_event: EventSink = ignore_events,
         cancel: CancelToken | None = None,
+        on_template: Callable[[], None] = nothing_to_prepare,
     ) -> LoadedModel:
         """Load a model; `on_event` gets load.progress and engine.fallback.
 
+        on_template: called for a model with a chat template, before its weights are read: what
+        conversations need has time to get ready meanwhile.
         Raises InputError for a file it cannot use, UsageError for options the model cannot take,
         Cancelled when asked to stop, RuntimeFailure when the engine fails.
         """

@@ -40,7 +40,7 @@ class Loader:
     cancel: CancelToken
 
     def load(self, origin: Origin, engine: str, started: float) -> LlamaCppModel:
-        """engine: the build in one line. started: when the load began, by perf_counter().
+        """engine: what the build uses here. started: when the load began, by perf_counter().
 
         Raises Cancelled, RuntimeFailure, and what opening a draft model raises.
         """

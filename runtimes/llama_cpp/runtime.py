@@ -1,6 +1,7 @@
 """The llama.cpp engine: loads GGUF files, to answer or to be judged."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TextIO
@@ -21,7 +22,7 @@ from edgellm.runtimes.llama_cpp.settings import (
     threads_for,
 )
 from edgellm.runtimes.options import LoadOptions, ScoringOptions
-from edgellm.runtimes.protocol import EventSink, ignore_events
+from edgellm.runtimes.protocol import EventSink, ignore_events, nothing_to_prepare
 
 if TYPE_CHECKING:
     from edgellm.runtimes.llama_cpp.speculation.findings import Guessing
@@ -44,15 +45,7 @@ class LlamaCppRuntime:
         """See edgellm.runtimes.protocol.Runtime.describe."""
         from importlib.metadata import version
 
-        found = re.findall(
-            r"(\w+) = 1\b", llama.llama_print_system_info().decode("ascii", "replace")
-        )
-        uses = f"CPU with {', '.join(found)}"
-        if llama.llama_supports_gpu_offload():
-            uses += "; GPU layers possible"
-        line = f"llama-cpp-python {version('llama-cpp-python')}, {uses}"
-        fallback = amx_fallback(self._cache_dir)
-        return line if fallback is None else f"{line}; {fallback}"
+        return f"llama-cpp-python {version('llama-cpp-python')}, {self._uses()}"
 
     def load(
         self,
@@ -60,18 +53,21 @@ class LlamaCppRuntime:
         options: LoadOptions,
         on_event: EventSink = ignore_events,
         cancel: CancelToken | None = None,
+        on_template: Callable[[], None] = nothing_to_prepare,
     ) -> LlamaCppModel:
         """Check the file, then load it; see edgellm.runtimes.protocol.Runtime.load."""
         started = perf_counter()
         file = read_gguf(path)
         settings = settle(file, options, self._cache_dir, on_event)
+        if settings.chat_template is not None:
+            on_template()
         guessing = self._guessing(options, file, settings)
         origin = Origin(ModelFile.of(path), settings.cache_setup(file), self._cache_dir)
         library = load_library()
         if self._log is not None:
             library.copy_to(self._log)
         loader = Loader(library, file, settings, guessing, on_event, cancel or CancelToken())
-        return loader.load(origin, self.describe(), started)
+        return loader.load(origin, self._uses(), started)
 
     def open_scorer(
         self,
@@ -90,6 +86,17 @@ class LlamaCppRuntime:
             on_event=on_event,
             cancel=cancel or CancelToken(),
         )
+
+    def _uses(self) -> str:
+        """What the build uses here, and what it has to leave off."""
+        found = re.findall(
+            r"(\w+) = 1\b", llama.llama_print_system_info().decode("ascii", "replace")
+        )
+        uses = f"CPU with {', '.join(found)}"
+        if llama.llama_supports_gpu_offload():
+            uses += "; GPU layers possible"
+        fallback = amx_fallback(self._cache_dir)
+        return uses if fallback is None else f"{uses}; {fallback}"
 
     def _guessing(
         self, options: LoadOptions, file: GGUFFile, settings: Settings

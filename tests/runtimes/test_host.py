@@ -13,10 +13,12 @@ from edgellm.events import MemorySample
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.host import Host, make_host
 from edgellm.runtimes.launch import Launch
+from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.local import LocalConnection
 from edgellm.runtimes.messages import Message
 from edgellm.runtimes.model import Model
 from edgellm.runtimes.options import LoadOptions
+from edgellm.runtimes.prompting import Prompter
 from edgellm.runtimes.wire import LoadCall, encode
 from edgellm.testing import FakeRuntime
 from tests.support.calls import Answer
@@ -65,6 +67,28 @@ def test_a_template_helper_waits_beside_conversations_only() -> None:
         model.generate(HI).result()
         assert helpers() == [helper]
     assert helpers() == []
+
+
+def test_no_template_helper_starts_for_a_model_without_a_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(Prompter, "prepare", lambda prompter: started.append(prompter))
+    with tiny(tmp_path, None), fake_model(chat_template=None):
+        assert started == []
+    with tiny(tmp_path, CHAT_TEMPLATE):
+        assert len(started) == 1
+
+
+def test_a_template_helper_starts_before_the_weights_are_read(tmp_path: Path) -> None:
+    seen: list[str] = []
+    LlamaCppRuntime().load(
+        TinyLlama(chat_template=CHAT_TEMPLATE).write(tmp_path / "tiny.gguf"),
+        LoadOptions(threads=1),
+        lambda event: seen.append(event.type),
+        on_template=lambda: seen.append("template"),
+    ).close()
+    assert seen[0] == "template"
 
 
 def test_a_cancel_ends_a_template_that_takes_its_time() -> None:
