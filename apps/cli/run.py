@@ -76,6 +76,6 @@ def command(
         "isolation": isolation,
     }
     planning = PlanningOptions(memory=memory, context=context)
-    found = find_loadable(model, planning, offline=offline, threads=threads)
+    found = find_loadable(model, planning, offline=offline, threads=threads, speculate=speculate)
     question = answer.Question(text or "", system, raw)
     answer.answer(found, settings, question, options, Store(home()), json=json, stats=stats)

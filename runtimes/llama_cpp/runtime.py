@@ -36,12 +36,11 @@ from edgellm.runtimes.llama_cpp.scoring import LlamaCppScorer, open_scorer
 from edgellm.runtimes.llama_cpp.sequences import MemoryKind
 from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Guessing
 from edgellm.runtimes.llama_cpp.speculation.loading import (
-    LOGITS_ROWS,
-    NGRAM,
     can_speculate,
     open_speculation,
     read_draft,
 )
+from edgellm.runtimes.llama_cpp.speculation.memory import LOGITS_ROWS, NGRAM
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
 from edgellm.runtimes.options import LoadOptions, SamplingOptions, ScoringOptions
 from edgellm.runtimes.protocol import EventSink, ModelInfo, Settled, ignore_events
