@@ -5,17 +5,24 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgellm.apps.cli.planning import DEFAULT_MODE, PlanningOptions, free_memory_budget
+from edgellm.apps.cli.planning import (
+    DEFAULT_MODE,
+    PlanningOptions,
+    default_context,
+    free_memory_budget,
+)
 from edgellm.apps.cli.settings import setting_value
 from edgellm.artifact import MANIFEST, Artifact, open_artifact
 from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
 from edgellm.files import FileStamp
+from edgellm.plan import over_budget
 from edgellm.progress import ProgressSink
 from edgellm.store import Store
+from edgellm.units import exact_size, format_bytes, parse_size
 
 if TYPE_CHECKING:
     from edgellm.checkpoint import Checkpoint
@@ -44,13 +51,25 @@ class Finder:
     # A conversion needs memory that must not count against that of the answer.
     run: Callable[[list[str]], None]
 
-    def find(self, model: str, options: PlanningOptions, threads: int | None) -> Loadable:
-        """Something an engine can load; a checkpoint is converted on first use."""
+    def find(
+        self,
+        model: str,
+        options: PlanningOptions,
+        threads: int | None,
+        speculate: str | None = None,
+    ) -> Loadable:
+        """Something an engine can load; a checkpoint is converted on first use.
+
+        speculate: as in LoadOptions; a model that is converted leaves room for it in the memory.
+        """
         if is_gguf(model):
             return Loadable(Path(model), None)
         if is_artifact(model, self.store):
             return self._verified(open_named_artifact(model, self.store))
-        return self._verified(self._converted(self.open_checkpoint(model), options, threads))
+        checkpoint = self.open_checkpoint(model)
+        if speculate is not None:
+            options = self._leaving_room(checkpoint, options, speculate)
+        return self._verified(self._converted(checkpoint, options, threads))
 
     def open_checkpoint(self, reference: str) -> "Checkpoint":
         """The checkpoint that a folder, a Hub name (fetched) or the bundled name stands for."""
@@ -69,6 +88,27 @@ class Finder:
         with self.progress() as progress:
             artifact.verify(progress=progress, stamps=self.store.cache / "verified")
         return Loadable(artifact.gguf, artifact)
+
+    def _leaving_room(
+        self, checkpoint: "Checkpoint", options: PlanningOptions, speculate: str
+    ) -> PlanningOptions:
+        """The options with what guessing takes off the memory, where one was given.
+
+        Raises BudgetError where nothing is left of it.
+        """
+        if (memory := options.memory) is None:
+            return options
+        from edgellm.families import read_spec
+        from edgellm.runtimes.llama_cpp.speculation.memory import most_speculation_memory
+
+        spec = read_spec(checkpoint)
+        context = options.context or default_context(spec)
+        room, budget_bytes = most_speculation_memory(spec, context, speculate), parse_size(memory)
+        if room.total_bytes >= budget_bytes:
+            raise over_budget("guessing", room, budget_bytes, "load the model without it")
+        self.say(f"of {memory}, {format_bytes(room.total_bytes)} are for guessing")
+        left_bytes = budget_bytes - room.total_bytes
+        return replace(options, memory=exact_size(left_bytes))
 
     def _converted(
         self, checkpoint: "Checkpoint", options: PlanningOptions, threads: int | None

@@ -85,7 +85,7 @@ def prepare(model: str, settings: LoadSettings, cancel: CancelToken) -> Launch:
     quiet = _Quiet(settings.get("progress", ignore_progress), cancel)
     finder = Finder(store, settings.get("offline", False), _say_nothing, quiet.progress, quiet.run)
     planning = PlanningOptions(memory=_size_text(settings), context=settings.get("context"))
-    found = finder.find(model, planning, settings.get("threads"))
+    found = finder.find(model, planning, settings.get("threads"), settings.get("speculate"))
     return launch(found, settings, store)
 
 

@@ -28,10 +28,15 @@ def open_reference(reference: str, *, offline: bool) -> "Checkpoint":
 
 
 def find_loadable(
-    model: str, options: PlanningOptions, *, offline: bool, threads: int | None
+    model: str,
+    options: PlanningOptions,
+    *,
+    offline: bool,
+    threads: int | None,
+    speculate: str | None = None,
 ) -> Loadable:
     """Turn MODEL into something an engine can load, converting a checkpoint on first use."""
-    return finder(offline=offline).find(model, options, threads)
+    return finder(offline=offline).find(model, options, threads, speculate)
 
 
 def run_aloud(arguments: list[str]) -> None:

@@ -76,7 +76,7 @@ def command(
         "isolation": isolation,
     }
     planning = PlanningOptions(memory=memory, context=context)
-    found = find_loadable(model, planning, offline=offline, threads=threads)
+    found = find_loadable(model, planning, offline=offline, threads=threads, speculate=speculate)
     question = answer.Question(text or "", system, raw)
     plan = None if found.artifact is None else found.artifact.plan
     start = launch(found, settings, Store(home()))

@@ -129,6 +129,14 @@ class Context:
         with self._native:
             return np.ctypeslib.as_array(llama.llama_get_logits(self.handle), (rows, n_vocab))
 
+    def raw_logits(self, n_vocab: int, rows: int) -> list[memoryview]:
+        """The bytes of each row of logits(), for those who can do without numpy and its 11 MiB."""
+        row_type = ctypes.c_float * n_vocab
+        with self._native:
+            first = llama.llama_get_logits(self.handle)
+            held = ctypes.cast(first, ctypes.POINTER(row_type * rows)).contents
+        return [memoryview(row).cast("B") for row in held]
+
     def row(self, n_vocab: int, row: int) -> "NDArray[np.float32]":
         """Logits of one token of the last batch, -1 being its last: llama.cpp's, [n_vocab]."""
         import numpy as np

@@ -104,7 +104,8 @@ class Loader:
         """Tokens of a ubatch whose logits are read; more than one where tokens are guessed."""
         if self.guessing is None:
             return 1
-        from edgellm.runtimes.llama_cpp.speculation.loading import LOGITS_ROWS, can_speculate
+        from edgellm.runtimes.llama_cpp.speculation.loading import can_speculate
+        from edgellm.runtimes.llama_cpp.speculation.memory import LOGITS_ROWS
 
         return LOGITS_ROWS if can_speculate(kind, self.guessing, self.on_event) else 1
 

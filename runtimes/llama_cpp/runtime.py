@@ -105,7 +105,8 @@ class LlamaCppRuntime:
         if options.speculate is None:
             return None
         from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Guessing
-        from edgellm.runtimes.llama_cpp.speculation.loading import NGRAM, read_draft
+        from edgellm.runtimes.llama_cpp.speculation.loading import read_draft
+        from edgellm.runtimes.llama_cpp.speculation.memory import NGRAM
 
         draft = None
         if options.speculate != NGRAM:

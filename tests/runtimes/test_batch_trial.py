@@ -1,6 +1,8 @@
 """Which batches round like single tokens, against llama.cpp's own logits."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +111,16 @@ def test_a_cancelled_trial_ends_at_once(tiny_gguf: Path) -> None:
         trial = try_batches(model._context, model._vocabulary.n_tokens, cancel)
     assert not trial.exact
     assert set(trial.seconds) <= {1}
+
+
+def test_a_trial_does_without_numpy(tiny_gguf: Path) -> None:
+    probe = (
+        "import sys; from pathlib import Path;"
+        "from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime;"
+        "from edgellm.runtimes.options import LoadOptions;"
+        "options = LoadOptions(threads=1, speculate='ngram');"
+        f"LlamaCppRuntime().load(Path({str(tiny_gguf)!r}), options).close();"
+        "print('numpy' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert shown.stdout.strip() == "False", shown.stderr

@@ -15,8 +15,8 @@ from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.preconditions import choose_kv_formats, read_facts
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
-from edgellm.runtimes.llama_cpp.speculation.draft_file import draft_memory
 from edgellm.runtimes.llama_cpp.speculation.draft_model import DraftModel
+from edgellm.runtimes.llama_cpp.speculation.memory import draft_memory
 from edgellm.runtimes.options import LoadOptions, SamplingOptions
 from edgellm.runtimes.protocol import Request
 from tests.support.answers import greedy

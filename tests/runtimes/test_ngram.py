@@ -1,9 +1,11 @@
 """Guesses from the text itself, against looking through all of it each time."""
 
 import random
+import tracemalloc
 
 import pytest
 
+from edgellm.runtimes.llama_cpp.speculation.memory import NGRAM_TOKEN_BYTES
 from edgellm.runtimes.llama_cpp.speculation.ngram import NgramProposer
 
 
@@ -91,3 +93,19 @@ def test_growing_by_one_token_reads_one_token() -> None:
         tokens.append(token % 50)
         proposer.evidence(tokens)
     assert Counted.reads == 100
+
+
+def test_the_index_takes_no_more_than_plans_count() -> None:
+    draw = random.Random(0)
+    tokens = [draw.randrange(1000, 150_000) for _ in range(12_000)]
+    proposer, most = NgramProposer(), 0.0
+    tracemalloc.start()
+    try:
+        for length in range(1024, len(tokens), 64):
+            tracemalloc.reset_peak()
+            proposer.begin(tokens[:length])
+            held_bytes = 8 * length  # of the list that was passed
+            most = max(most, (tracemalloc.get_traced_memory()[1] - held_bytes) / length)
+    finally:
+        tracemalloc.stop()
+    assert 0.8 * NGRAM_TOKEN_BYTES < most <= NGRAM_TOKEN_BYTES
