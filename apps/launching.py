@@ -10,8 +10,8 @@ from edgellm.artifact import Artifact
 from edgellm.errors import UsageError
 from edgellm.progress import ProgressSink
 from edgellm.runtimes import RUNTIMES
-from edgellm.runtimes.installed import llama_cpp_gpus
-from edgellm.runtimes.launch import Launch
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.choosing.installed import llama_cpp_gpus
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import Runtime
 from edgellm.store import Store
@@ -78,7 +78,7 @@ def _choose(
         return (ENGINE if engine == AUTO else engine), options, None
     if engine in (AUTO, ENGINE) and not llama_cpp_gpus():
         return ENGINE, options, None  # the processor is all there is to choose
-    from edgellm.runtimes.choice import choose_runtime
+    from edgellm.runtimes.choosing.choice import choose_runtime
 
     chosen = choose_runtime(gguf, options, engine)
     return chosen.engine, replace(options, gpu_layers=chosen.gpu_layers), chosen.fallback

@@ -15,9 +15,9 @@ from edgellm.apps.refusals import refused
 from edgellm.children import child_environment
 from edgellm.errors import Cancelled, UsageError
 from edgellm.progress import Progress, ProgressSink, ignore_progress
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import AsyncModel, Model
 from edgellm.runtimes.cancel import CancelToken, heeding
-from edgellm.runtimes.launch import Launch
-from edgellm.runtimes.model import AsyncModel, Model
 from edgellm.runtimes.protocol import EventSink, ignore_events
 from edgellm.store import Store
 from edgellm.units import exact_size

@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.report import write_result
 from benchmarks.worker.opening import prepare_model
 from edgellm.children import child_command, child_environment
-from edgellm.runtimes.launch import ISOLATIONS
+from edgellm.runtimes.api.launch import ISOLATIONS
 
 ROUNDS = 10
 COMMANDS = {

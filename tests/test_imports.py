@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgellm.runtimes.installed import llama_cpp_gpus
+from edgellm.runtimes.choosing.installed import llama_cpp_gpus
 from tests.support.gguf import TinyLlama
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +87,7 @@ def modules_of_run(model: Path) -> set[str]:
 
 def test_the_parent_of_a_worker_loads_no_engine(modules_of_run: set[str]) -> None:
     assert "edgellm.runtimes.worker.connection" in modules_of_run
-    theirs = {"llama_cpp.llama_cpp", "asyncio", "rich", "edgellm.runtimes.host"}
+    theirs = {"llama_cpp.llama_cpp", "asyncio", "rich", "edgellm.runtimes.host.host"}
     assert not modules_of_run & {*HEAVY, *theirs, "edgellm.checkpoint"}
 
 
@@ -95,15 +95,20 @@ def test_the_parent_of_a_worker_loads_no_engine(modules_of_run: set[str]) -> Non
 def test_where_only_the_processor_can_run_a_model_nothing_is_looked_at(
     modules_of_run: set[str],
 ) -> None:
-    looking = {"psutil", "edgellm.quant_tables", "edgellm.gguf_file", "edgellm.runtimes.choice"}
+    looking = {
+        "psutil",
+        "edgellm.quant_tables",
+        "edgellm.gguf_file",
+        "edgellm.runtimes.choosing.choice",
+    }
     assert not modules_of_run & looking
 
 
 def test_answering_plain_text_loads_what_that_needs(model: Path) -> None:
     program = (
         "from pathlib import Path\n"
-        "from edgellm.runtimes.launch import Launch\n"
-        "from edgellm.runtimes.model import Model\n"
+        "from edgellm.runtimes.api.launch import Launch\n"
+        "from edgellm.runtimes.api.model import Model\n"
         "from edgellm.runtimes.options import LoadOptions\n"
         f"launch = Launch(Path({str(model)!r}), LoadOptions(threads=1), isolation='none')\n"
         "with Model(launch.open()) as model:\n"

@@ -16,11 +16,11 @@ from edgellm.apps.cli.output import note, print_json
 from edgellm.errors import InputError, UsageError
 from edgellm.events import Done, EngineFallback, Event, MemoryUse, ReasoningDelta, TextDelta
 from edgellm.plan import Plan
-from edgellm.runtimes.asking import AnswerOptions, generate_call
+from edgellm.runtimes.api.asking import AnswerOptions, generate_call
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.cancel import CancelToken, heeding
-from edgellm.runtimes.launch import Launch
 from edgellm.runtimes.messages import Message, Prompt
-from edgellm.runtimes.model import Model
 from edgellm.runtimes.options import SamplingOptions
 from edgellm.units import format_bytes
 

@@ -15,7 +15,7 @@ from edgellm.errors import Cancelled, UsageError
 if TYPE_CHECKING:
     from edgellm.apps.cli.speed_rounds import Course, Sample, SpeedRounds
     from edgellm.apps.finding import Loadable
-    from edgellm.runtimes.launch import Launch
+    from edgellm.runtimes.api.launch import Launch
 
 
 def command(
@@ -101,7 +101,7 @@ def measure(launch: "Launch", course: "Course", *, json: bool) -> None:
     from edgellm.apps.cli.answer import cancelled_by_interrupt, tell
     from edgellm.apps.cli.speed_report import Report
     from edgellm.apps.cli.speed_rounds import SpeedRounds
-    from edgellm.runtimes.model import Model
+    from edgellm.runtimes.api.model import Model
     from edgellm.runtimes.protocol import ignore_events
 
     with cancelled_by_interrupt() as cancel:

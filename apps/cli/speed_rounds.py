@@ -12,8 +12,8 @@ from edgellm.apps.cli.speed_prompts import PromptWriter
 from edgellm.apps.cli.speed_timing import Ask, greedy, time_answer
 from edgellm.errors import Cancelled, UsageError
 from edgellm.events import Done, Event
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.cancel import CancelToken, heeding
-from edgellm.runtimes.model import Model
 from edgellm.runtimes.protocol import ModelInfo
 
 _FIRST_WORDS = "Zero", 2  # a prompt and tokens to write, for what only the first answer takes

@@ -22,7 +22,7 @@ class Constraint(Closing):
         self, grammar: str, vocabulary: Vocabulary, context: Context, shown: tuple[str, ...] = ()
     ) -> None:
         """shown: control tokens that are text in this answer. Raises UsageError."""
-        from edgellm.runtimes.gbnf import check_grammar
+        from edgellm.runtimes.grammars.gbnf import check_grammar
 
         check_grammar(grammar)
         self._context = context

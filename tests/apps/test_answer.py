@@ -14,7 +14,7 @@ import typer
 from edgellm.apps.cli.answer import Question, answer
 from edgellm.apps.cli.errors import exit_code, one_line
 from edgellm.errors import RuntimeFailure, UsageError
-from edgellm.runtimes.launch import Launch
+from edgellm.runtimes.api.launch import Launch
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.wire import Loaded
 from tests.support.gguf import TinyLlama

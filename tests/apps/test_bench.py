@@ -14,9 +14,9 @@ from edgellm.apps.cli.speed_report import Figure, Report
 from edgellm.apps.cli.speed_rounds import Course, Sample, SpeedRounds
 from edgellm.apps.cli.speed_timing import greedy, time_answer
 from edgellm.errors import UsageError
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.launch import Launch
-from edgellm.runtimes.model import Model
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import ModelInfo
 from tests.apps.conftest import Cli

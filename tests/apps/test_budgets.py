@@ -13,7 +13,7 @@ from edgellm.artifact import Artifact
 from edgellm.bundled import bundled_checkpoint
 from edgellm.errors import BudgetError, InputError, RuntimeFailure
 from edgellm.planner import uniform_plan
-from edgellm.runtimes.launch import Launch
+from edgellm.runtimes.api.launch import Launch
 from edgellm.runtimes.options import LoadOptions
 from edgellm.store import Store
 from tests.support.gguf import TinyLlama

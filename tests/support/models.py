@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from edgellm.events import Done, Event, MemorySample, Timings
-from edgellm.runtimes.launch import Launch
-from edgellm.runtimes.model import Model
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.options import LoadOptions
 from edgellm.testing import FakeRuntime
 
