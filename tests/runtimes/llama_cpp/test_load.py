@@ -12,6 +12,7 @@ from edgellm.errors import Cancelled, FormatError, InputError, RuntimeFailure, U
 from edgellm.events import Done, EngineFallback, Event, LoadProgress
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
+from edgellm.runtimes.llama_cpp.library import load_library
 from edgellm.runtimes.llama_cpp.preconditions import allowed_kv_formats
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.llama_cpp.threads import physical_cores, useful_threads
@@ -207,3 +208,12 @@ def test_weights_are_locked_or_it_is_said(tiny_gguf: Path) -> None:
         reasons = [event.reason for event in events if isinstance(event, EngineFallback)]
         is_locked = int(locked[1]) << 10 >= model.memory().weights_bytes
         assert is_locked != any("not locked in memory" in reason for reason in reasons)
+
+
+def test_what_is_logged_of_each_tensor_crowds_out_nothing(tiny_gguf: Path) -> None:
+    library = load_library()
+    mark = library.mark()
+    RUNTIME.load(tiny_gguf, LoadOptions(threads=1)).close()
+    lines = library.lines_since(mark)
+    assert any("KV buffer size" in line for line in lines)
+    assert not any("loading tensor" in line for line in lines)
