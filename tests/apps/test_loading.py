@@ -19,7 +19,7 @@ from edgellm.errors import BudgetError, Cancelled, InputError, RuntimeFailure, U
 from edgellm.events import Event
 from edgellm.progress import Progress
 from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.selection import Candidate
+from edgellm.runtimes.choosing.selection import Candidate
 from edgellm.store import Store
 from edgellm.testing import FakeRuntime
 from tests.support.checkpoints import write_checkpoint
@@ -156,7 +156,7 @@ def test_a_device_is_chosen_where_llama_cpp_was_built_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Candidate("llama.cpp CUDA", "llama.cpp", True, "all layers", "a GPU", -1)
-    monkeypatch.setattr("edgellm.runtimes.choice.choose_runtime", lambda *asked: found)
+    monkeypatch.setattr("edgellm.runtimes.choosing.choice.choose_runtime", lambda *asked: found)
     model, layers = Loadable(tmp_path / "model.gguf", None), []
     for gpus in (frozenset(), frozenset({"CUDA"})):
         monkeypatch.setattr("edgellm.apps.launching.llama_cpp_gpus", lambda gpus=gpus: gpus)
