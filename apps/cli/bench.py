@@ -19,16 +19,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="An artifact, a GGUF file, a stored name, a checkpoint (converted on first use) "
-            "or a Hub name.",
-            show_default=False,
-            autocompletion=cli.stored_names,
-        ),
-    ],
+    model: cli.Model,
     prompt_tokens: Annotated[
         int, typer.Option("-p", "--prompt-tokens", metavar="N", min=1, help="Tokens to read.")
     ] = 512,

@@ -10,16 +10,7 @@ from edgellm.apps.cli.settings import home
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="An artifact, a GGUF file, a stored name, a checkpoint (converted on first use) "
-            "or a Hub name.",
-            show_default=False,
-            autocompletion=cli.stored_names,
-        ),
-    ],
+    model: cli.Model,
     prompt: Annotated[
         str | None,
         typer.Argument(metavar="[PROMPT]", help="Read from stdin when absent, or '-'."),

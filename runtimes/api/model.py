@@ -2,10 +2,9 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Generic, TypeVar, Unpack
 
-from edgellm.closing import Closing
+from edgellm.closing import AsyncClosing, Closing
 from edgellm.events import MemoryUse
 from edgellm.runtimes.api.asking import AnswerOptions, conversation, generate_call
 from edgellm.runtimes.api.calls import Call, Deliver
@@ -110,7 +109,7 @@ class Model(BaseModel[Stream, Chat], Closing):
         return Chat(self._client, messages, when_full)
 
 
-class AsyncModel(BaseModel[AsyncStream, AsyncChat]):
+class AsyncModel(BaseModel[AsyncStream, AsyncChat], AsyncClosing):
     """A model in memory, from edgellm.load_async, for asyncio.
 
         async with await edgellm.load_async("novelist-7m") as model:
@@ -138,17 +137,6 @@ class AsyncModel(BaseModel[AsyncStream, AsyncChat]):
         import asyncio
 
         await asyncio.to_thread(self._client.close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def _stream(self, begin: Callable[[Deliver], AnswerCall]) -> AsyncStream:
         return AsyncStream(begin)

@@ -3,10 +3,9 @@
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from queue import SimpleQueue
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from edgellm.closing import Closing
+from edgellm.closing import AsyncClosing, Closing
 from edgellm.events import Done, Event
 from edgellm.runtimes.api.calls import Call, Deliver, take
 from edgellm.runtimes.api.client import AnswerCall
@@ -59,7 +58,7 @@ class Events(Closing, Generic[T, CallT]):
         self._call.wait()
 
 
-class AsyncEvents(Generic[T, CallT]):
+class AsyncEvents(AsyncClosing, Generic[T, CallT]):
     """The events of one call, awaited; leaving it stops the call."""
 
     def __init__(self, begin: Callable[[Deliver], CallT]) -> None:
@@ -104,17 +103,6 @@ class AsyncEvents(Generic[T, CallT]):
         """Stop the work and wait until it has stopped."""
         self._call.cancel()
         await self._call.ended()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
 
 class Stream(Events[Done, AnswerCall]):

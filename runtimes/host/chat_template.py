@@ -40,29 +40,6 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def render(
-    template: str,
-    messages: Sequence[Message],
-    *,
-    bos_token: str,
-    eos_token: str,
-    tools: Sequence[Tool] = (),
-    thinking: bool | None = None,
-    add_generation_prompt: bool = True,
-) -> str:
-    """Render once; see TemplateHelper.render."""
-    with TemplateHelper() as helper:
-        return helper.render(
-            template,
-            messages,
-            bos_token=bos_token,
-            eos_token=eos_token,
-            tools=tools,
-            thinking=thinking,
-            add_generation_prompt=add_generation_prompt,
-        )
-
-
 class TemplateHelper(Closing):
     """Owns one helper process: make it before slow work, and its start costs no time."""
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from edgellm.errors import EdgeLLMError, FormatError, InputError
-from edgellm.runtimes.host.chat_template import TemplateHelper, render
+from edgellm.runtimes.host.chat_template import TemplateHelper
 from edgellm.runtimes.messages import Message
 from tests.support.chat_templates import TEMPLATES
 
@@ -19,13 +19,14 @@ DIALOGUE = (
 
 
 def prompt(template: str, *messages: Message, add_generation_prompt: bool = True) -> str:
-    return render(
-        template,
-        messages,
-        bos_token="<s>",
-        eos_token="</s>",
-        add_generation_prompt=add_generation_prompt,
-    )
+    with TemplateHelper() as helper:
+        return helper.render(
+            template,
+            messages,
+            bos_token="<s>",
+            eos_token="</s>",
+            add_generation_prompt=add_generation_prompt,
+        )
 
 
 @pytest.mark.parametrize("add_generation_prompt", [True, False])
