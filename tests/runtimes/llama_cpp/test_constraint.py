@@ -17,15 +17,14 @@ from edgellm.runtimes.llama_cpp.sampling import Sampler
 from edgellm.runtimes.options import SamplingOptions
 from edgellm.runtimes.protocol import Request
 from tests.runtimes.conftest import LoadTiny
+from tests.support.answers import answer, greedy
 
 WILD = SamplingOptions(temperature=1, top_k=0, top_p=1, min_p=0, repeat_penalty=1, max_tokens=50)
-GREEDY = SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=50)
+GREEDY = greedy(50)
 
 
-def answer(model: LlamaCppModel, grammar: str, sampling: SamplingOptions = WILD) -> Done:
-    *_, done = model.generate(Request("hello", sampling, grammar))
-    assert isinstance(done, Done)
-    return done
+def shaped(model: LlamaCppModel, grammar: str, sampling: SamplingOptions = WILD) -> Done:
+    return answer(model, "hello", sampling, grammar)
 
 
 def logits_of(model: LlamaCppModel) -> np.ndarray:
@@ -47,7 +46,7 @@ def spelling(model: LlamaCppModel, text: str) -> list[int]:
 def test_the_answer_ends_where_the_grammar_does(
     tiny: LlamaCppModel, sampling: SamplingOptions
 ) -> None:
-    done = answer(tiny, 'root ::= "yes, " [0-9]{3} "!"', sampling)
+    done = shaped(tiny, 'root ::= "yes, " [0-9]{3} "!"', sampling)
     assert done.text.startswith("yes, ")
     assert done.text[5:8].isdigit()
     assert done.text[8:] == "!"
@@ -60,7 +59,7 @@ def test_allowed_tokens_are_taken_as_often_as_the_model_finds_them_likely(
     logits = logits_of(tiny)
     weights = {c: np.exp(logits[spelling(tiny, c)]).sum() for c in "abc"}
     drawn = Counter(
-        answer(
+        shaped(
             tiny,
             "root ::= [a-c]",
             SamplingOptions(
@@ -79,7 +78,7 @@ def test_the_likeliest_allowed_token_is_taken_at_temperature_0(tiny: LlamaCppMod
     logits = logits_of(tiny)
     digits = {token: digit for digit in "0123456789" for token in spelling(tiny, digit)}
     best = max(digits, key=lambda token: logits[token])
-    assert answer(tiny, "root ::= [0-9]", GREEDY).text == digits[best]
+    assert shaped(tiny, "root ::= [0-9]", GREEDY).text == digits[best]
 
 
 @pytest.mark.parametrize("few", [1, 2, 100])
@@ -87,13 +86,13 @@ def test_what_is_allowed_is_found_however_unlikely_it_is(
     tiny: LlamaCppModel, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     monkeypatch.setattr(samplings, "_FEW", few)
-    assert answer(tiny, 'root ::= "zq" [0-9] "#"', GREEDY).text[:2] == "zq"
-    assert answer(tiny, 'root ::= "zq" [0-9] "#"').text[3:] == "#"
+    assert shaped(tiny, 'root ::= "zq" [0-9] "#"', GREEDY).text[:2] == "zq"
+    assert shaped(tiny, 'root ::= "zq" [0-9] "#"').text[3:] == "#"
 
 
 def test_one_seed_gives_one_text(tiny: LlamaCppModel) -> None:
     texts = [
-        answer(tiny, "root ::= [a-z]{20}", SamplingOptions(seed=seed)).text for seed in (1, 1, 2)
+        shaped(tiny, "root ::= [a-z]{20}", SamplingOptions(seed=seed)).text for seed in (1, 1, 2)
     ]
     assert texts[0] == texts[1] != texts[2]
 
@@ -124,7 +123,7 @@ def test_the_repeat_penalty_sees_the_tokens_that_were_taken_and_no_others(
 def test_control_tokens_do_not_pass_for_their_text(tiny: LlamaCppModel) -> None:
     for seed in range(20):
         loud = SamplingOptions(temperature=5, top_k=0, top_p=1, min_p=0, seed=seed)
-        assert answer(tiny, 'root ::= "<|user|>"', loud).text == "<|user|>"
+        assert shaped(tiny, 'root ::= "<|user|>"', loud).text == "<|user|>"
 
 
 def test_a_shown_control_token_may_be_text(tiny: LlamaCppModel) -> None:
@@ -138,20 +137,20 @@ def test_a_shown_control_token_may_be_text(tiny: LlamaCppModel) -> None:
 def test_bytes_that_are_no_text_are_never_taken(tiny: LlamaCppModel) -> None:
     for seed in range(40):
         loud = SamplingOptions(temperature=3, top_k=0, top_p=1, min_p=0, seed=seed, max_tokens=60)
-        text = answer(tiny, "root ::= [\\u0080-\\U0010FFFF]{8}", loud).text
+        text = shaped(tiny, "root ::= [\\u0080-\\U0010FFFF]{8}", loud).text
         assert "\ufffd" not in text
         assert len(text) == 8
 
 
 def test_end_tokens_of_the_file_alone_do_not_end_a_text_early(load_tiny: LoadTiny) -> None:
     model = load_tiny(extra=(("edgellm.eos_token_ids", list(range(300, 340))),))
-    assert answer(model, "root ::= [a-z!-@]{30}").text.isprintable()
-    assert len(answer(model, "root ::= [a-z!-@]{30}").text) == 30
+    assert shaped(model, "root ::= [a-z!-@]{30}").text.isprintable()
+    assert len(shaped(model, "root ::= [a-z!-@]{30}").text) == 30
 
 
 def test_a_grammar_that_no_token_can_follow_is_an_engine_failure(tiny: LlamaCppModel) -> None:
     with pytest.raises(RuntimeFailure, match="vocabulary cannot write"):
-        answer(tiny, "root ::= [\\uD800]")
+        shaped(tiny, "root ::= [\\uD800]")
 
 
 def test_a_grammar_that_takes_too_long_is_refused(
@@ -159,10 +158,10 @@ def test_a_grammar_that_takes_too_long_is_refused(
 ) -> None:
     monkeypatch.setattr(constraints, "LIMIT_S", 0)
     with pytest.raises(UsageError, match="too many ways"):
-        answer(tiny, 'root ::= "a"')
+        shaped(tiny, 'root ::= "a"')
 
 
 def test_after_a_bad_grammar_the_model_answers_on(tiny: LlamaCppModel) -> None:
     with pytest.raises(UsageError, match="line 1"):
-        answer(tiny, "root ::= (")
-    assert answer(tiny, 'root ::= "ok"').text == "ok"
+        shaped(tiny, "root ::= (")
+    assert shaped(tiny, 'root ::= "ok"').text == "ok"

@@ -9,7 +9,6 @@ import pytest
 
 from edgellm.bundled import bundled_checkpoint
 from edgellm.errors import InputError, UsageError
-from edgellm.events import Done
 from edgellm.gguf_file import read_gguf
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
@@ -18,8 +17,7 @@ from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.llama_cpp.speculation.draft_model import DraftModel
 from edgellm.runtimes.llama_cpp.speculation.memory import draft_memory
 from edgellm.runtimes.options import LoadOptions, SamplingOptions
-from edgellm.runtimes.protocol import Request
-from tests.support.answers import greedy
+from tests.support.answers import answer, greedy
 from tests.support.conversions import convert_folder
 from tests.support.gguf import TinyLlama
 from tests.support.speculation import guess_at_any_length
@@ -46,12 +44,6 @@ def models(large: Path, draft: Path) -> Iterator[tuple[LlamaCppModel, LlamaCppMo
         yield alone, guess_at_any_length(helped)
 
 
-def ask(model: LlamaCppModel, prompt: str, sampling: SamplingOptions) -> Done:
-    *_, done = model.generate(Request(prompt, sampling))
-    assert isinstance(done, Done)
-    return done
-
-
 def test_a_draft_model_changes_no_token_of_several_turns(
     models: tuple[LlamaCppModel, LlamaCppModel],
 ) -> None:
@@ -59,7 +51,7 @@ def test_a_draft_model_changes_no_token_of_several_turns(
     seeded = SamplingOptions(temperature=0.6, seed=3, max_tokens=80)
     prompt = "The old house stood"
     for sampling in (greedy(120), seeded, greedy(60)):
-        expected, found = ask(alone, prompt, sampling), ask(helped, prompt, sampling)
+        expected, found = (answer(model, prompt, sampling) for model in (alone, helped))
         assert found.text == expected.text
         assert 10 < found.usage.accepted_tokens < found.usage.drafted_tokens
         prompt += expected.text + " And then"
@@ -75,7 +67,7 @@ def test_guesses_are_what_the_draft_model_would_say_itself(large: Path, draft: P
         proposer = helped._speculation.proposer
         for prompt in ("The old house stood by the sea", "The old house was", "Once upon a time"):
             tokens = alone.tokenize(prompt)
-            said = ask(alone, prompt, greedy(12))
+            said = answer(alone, prompt, greedy(12))
             proposer.begin(tokens)
             with proposer.answering(CancelToken()):
                 guesses = proposer.propose(tokens, 8)
@@ -147,6 +139,6 @@ def test_a_draft_model_with_a_short_context_stops_guessing_there(
     short = TinyLlama(context=64).write(tmp_path / "short.gguf")
     free = SamplingOptions(temperature=0.01, repeat_penalty=1, max_tokens=120)
     with LlamaCppRuntime().load(tiny_gguf, replace(OPTIONS, speculate=str(short))) as helped:
-        done = ask(guess_at_any_length(helped), "a story", free)
+        done = answer(guess_at_any_length(helped), "a story", free)
     assert done.usage.generated_tokens == 120
     assert 0 < done.usage.accepted_tokens <= done.usage.drafted_tokens <= 64

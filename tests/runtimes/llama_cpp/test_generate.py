@@ -18,15 +18,10 @@ from edgellm.runtimes.protocol import Request
 from edgellm.runtimes.text_stream import TextStream
 from edgellm.tokenizer.text_rules import METADATA_KEY, TextRules
 from tests.runtimes.conftest import LoadTiny
+from tests.support.answers import answer, greedy
 from tests.support.greedy import greedy_by_full_logits
 
-GREEDY = SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=24)
-
-
-def answer(model: LlamaCppModel, prompt: str, sampling: SamplingOptions = GREEDY) -> Done:
-    *_, done = model.generate(Request(prompt, sampling))
-    assert isinstance(done, Done)
-    return done
+GREEDY = greedy(24)
 
 
 def tokens_of(model: LlamaCppModel, prompt: str) -> list[int]:
@@ -42,7 +37,7 @@ def test_greedy_text_is_that_of_an_independent_loop_over_full_logits(
 ) -> None:
     prompt = tokens_of(tiny, "Once upon a time" * 10)
     expected = greedy_by_full_logits(tiny_gguf, prompt, 24)
-    done = answer(tiny, "Once upon a time" * 10)
+    done = answer(tiny, "Once upon a time" * 10, GREEDY)
     assert done.usage.generated_tokens == 24
     assert done.text == text_of(tiny, expected)
 
@@ -101,27 +96,27 @@ def test_a_full_context_is_an_event_and_then_the_end(tiny: LlamaCppModel) -> Non
 
 
 def test_a_prompt_that_fills_the_context_gets_one_token(tiny: LlamaCppModel) -> None:
-    done = answer(tiny, "x" * 510)
+    done = answer(tiny, "x" * 510, GREEDY)
     assert (done.usage.prompt_tokens, done.usage.generated_tokens) == (512, 1)
 
 
 def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(tiny: LlamaCppModel) -> None:
     with pytest.raises(InputError, match=r"513 tokens, the context holds 512; shorten it"):
-        answer(tiny, "x" * 511)
+        answer(tiny, "x" * 511, GREEDY)
 
 
 def test_a_prompt_of_half_a_surrogate_is_refused(tiny: LlamaCppModel) -> None:
     with pytest.raises(InputError, match="not valid Unicode"):
-        answer(tiny, "\ud83c")
+        answer(tiny, "\ud83c", GREEDY)
 
 
 def test_an_empty_prompt_starts_from_the_bos_token(tiny: LlamaCppModel) -> None:
-    assert answer(tiny, "").usage.prompt_tokens == 1
+    assert answer(tiny, "", GREEDY).usage.prompt_tokens == 1
 
 
 def test_an_empty_prompt_without_bos_is_refused(load_tiny: LoadTiny) -> None:
     with pytest.raises(InputError, match="prompt is empty"):
-        answer(load_tiny(add_bos=False), "")
+        answer(load_tiny(add_bos=False), "", GREEDY)
 
 
 def test_text_is_normalized_where_the_tokenizer_did(load_tiny: LoadTiny) -> None:
@@ -136,7 +131,7 @@ def test_tokens_named_in_the_file_end_the_answer(
     end = tokens[5]
     exact = LoadOptions(key_format="f32", value_format="f32")
     model = load_tiny(exact, extra=(("edgellm.eos_token_ids", [end]),))
-    done = answer(model, "hello")
+    done = answer(model, "hello", GREEDY)
     assert done.stop_reason == "end"
     assert done.text == text_of(model, tokens[: tokens.index(end)])
 
@@ -202,13 +197,13 @@ def test_cancelling_between_tokens_keeps_the_text_so_far(tiny: LlamaCppModel) ->
 
 
 def test_closing_the_answer_lets_the_next_one_begin(tiny: LlamaCppModel) -> None:
-    before = answer(tiny, "hello").text
+    before = answer(tiny, "hello", GREEDY).text
     events = tiny.generate(Request("other", GREEDY))
     next(events)
     with pytest.raises(UsageError, match="already answering"):
-        answer(tiny, "hello")
+        answer(tiny, "hello", GREEDY)
     events.close()
-    assert answer(tiny, "hello").text == before
+    assert answer(tiny, "hello", GREEDY).text == before
 
 
 def test_a_closed_model_says_so(load_tiny: LoadTiny) -> None:
@@ -219,7 +214,7 @@ def test_a_closed_model_says_so(load_tiny: LoadTiny) -> None:
     with pytest.raises(RuntimeFailure, match="closed"):
         list(events)
     with pytest.raises(RuntimeFailure, match="closed"):
-        answer(model, "hello")
+        answer(model, "hello", GREEDY)
 
 
 def test_a_failed_decode_is_a_runtime_failure_with_the_engine_s_words(load_tiny: LoadTiny) -> None:
