@@ -5,10 +5,10 @@
 Each checkpoint is made up, planned for a budget, converted, and run by `edgellm run` at its context
 and at shorter ones. Most hold zeros, which convert quickly and take the same memory as any weights.
 Takes 2 GB of disk. --case runs some of them; what was recorded of others on the same commit stays,
-so that they can be run one by one. The engine fills the cache with zeros
-when it makes it, so a prompt of two ubatches takes all but a few MiB of what a full context does; the
-case "qwen2 90M" is run both ways, and --tokens-of-large makes the prompts of models of a billion
-weights so short, where the machine is busy. "tokens_run" tells.
+so that they can be run one by one. The engine fills the cache with zeros when it makes it, so a
+prompt of two ubatches takes all but a few MiB of what a full context does; the case "qwen2 90M" is
+run both ways, and --tokens-of-large makes the prompts of models of a billion weights so short,
+where the machine is busy. "tokens_run" tells.
 """
 
 import argparse
