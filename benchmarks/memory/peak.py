@@ -5,10 +5,10 @@
 Each checkpoint is made up, planned for a budget, converted, and run by `edgellm run` at its context
 and at shorter ones. Most hold zeros, which convert quickly and take the same memory as any weights.
 Takes 2 GB of disk. --case runs some of them; what was recorded of others on the same commit stays,
-so that they can be run one by one. The engine fills the cache with zeros
-when it makes it, so a prompt of two ubatches takes all but a MiB of what a full context does; the
-case "qwen2 90M" is run both ways, and --tokens-of-large makes the prompts of models of a billion
-weights so short, where the machine is busy. "tokens_run" tells.
+so that they can be run one by one. The engine fills the cache with zeros when it makes it, so a
+prompt of two ubatches takes all but a few MiB of what a full context does; the case "qwen2 90M" is
+run both ways, and --tokens-of-large makes the prompts of models of a billion weights so short,
+where the machine is busy. "tokens_run" tells.
 """
 
 import argparse
@@ -174,13 +174,15 @@ def main() -> None:
                     show(row)
                     sys.stdout.flush()
                     rows.append(row)
-            write_result("memory_peak", {"runs": in_order([*recorded(case), *rows])})
+                    write_result("memory_peak", {"runs": in_order([*recorded(case), *rows])})
 
 
 def recorded(running: Case) -> list[dict[str, Any]]:
     """Rows of the other cases that were measured on this commit."""
     path = RESULTS / "memory_peak.json"
-    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"commit": ""}
+    if not path.exists():
+        return []
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if document["commit"].removesuffix("-dirty") != commit().removesuffix("-dirty"):
         return []
     return [row for row in document["figures"]["runs"] if row["case"] != running.name]

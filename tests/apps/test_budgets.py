@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 import edgellm
+from edgellm.apps.budgets import check_memory
 from edgellm.apps.finding import Loadable
 from edgellm.apps.launching import LoadSettings, launch
 from edgellm.artifact import Artifact
 from edgellm.bundled import bundled_checkpoint
 from edgellm.errors import BudgetError, InputError, RuntimeFailure
+from edgellm.events import MemoryUse
+from edgellm.plan import MemoryParts
 from edgellm.planner import uniform_plan
 from edgellm.runtimes.api.launch import Launch
 from edgellm.runtimes.options import LoadOptions
@@ -66,14 +69,16 @@ def test_a_bare_file_is_refused_with_a_draft_that_does_not_fit(
         launched(found, home, memory=memory, speculate=str(artifact.gguf))
 
 
-def test_a_bare_file_leaves_room_for_the_index(artifact: Artifact) -> None:
-    with edgellm.load(artifact.gguf, context=256, threads=1) as model:
-        use = model.memory()
-    memory = use.resident_bytes + use.kv_cache_bytes + use.compute_bytes + MIB
-    settings: LoadSettings = {"memory": memory, "context": 256, "threads": 1}
-    edgellm.load(artifact.gguf, **settings).close()
-    with pytest.raises(BudgetError, match=r"--context"):
-        edgellm.load(artifact.gguf, speculate="ngram", **settings | {"memory": memory - MIB})
+def test_a_bare_file_leaves_room_for_the_index_and_counts_a_draft_model_once() -> None:
+    use = MemoryUse(
+        weights_bytes=100, kv_cache_bytes=20, compute_bytes=5, resident_bytes=150
+    )  # of which 50 are overhead
+    index, draft = MemoryParts(0, 0, 3, 7), MemoryParts(9, 9, 9, 9)
+    check_memory("model", use, 175, draft)
+    check_memory("model", use, 182, index)
+    with pytest.raises(BudgetError) as refusal:
+        check_memory("model", use, 181, index)
+    assert refusal.value.needed_bytes == 182
 
 
 def test_a_draft_model_that_is_none_is_refused_before_anything_starts(
@@ -85,7 +90,8 @@ def test_a_draft_model_that_is_none_is_refused_before_anything_starts(
 
 def test_a_checkpoint_is_converted_so_that_guessing_fits_too(checkpoint: Path) -> None:
     settings: LoadSettings = {"memory": "70MiB", "context": 256, "threads": 1}
-    with edgellm.load(checkpoint, speculate="ngram", **settings) as model:
+    settings["speculate"] = "ngram"
+    with edgellm.load(checkpoint, **settings) as model:
         answer = model.generate("Hello", temperature=0, max_tokens=40).result()
     assert answer.usage.generated_tokens > 0
 
