@@ -5,18 +5,28 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgellm.apps.cli.planning import DEFAULT_MODE, PlanningOptions, free_memory_budget
+from edgellm.apps.cli.planning import (
+    DEFAULT_MODE,
+    PlanningOptions,
+    default_context,
+    free_memory_budget,
+)
 from edgellm.apps.cli.settings import setting_value
 from edgellm.artifact import MANIFEST, Artifact, open_artifact
 from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
-from edgellm.checkpoint import Checkpoint, open_checkpoint
 from edgellm.files import FileStamp
 from edgellm.gguf_file.reader import MAGIC
+from edgellm.plan import over_budget
 from edgellm.progress import ProgressSink
 from edgellm.store import Store
+from edgellm.units import exact_size, format_bytes, parse_size
+
+if TYPE_CHECKING:
+    from edgellm.checkpoint import Checkpoint
 
 # A checkpoint of this size is measured in a minute or two; a larger one only where it is asked for.
 MEASURED_AT_ONCE_BYTES = 64 << 20
@@ -42,16 +52,30 @@ class Finder:
     # A conversion needs memory that must not count against that of the answer.
     run: Callable[[list[str]], None]
 
-    def find(self, model: str, options: PlanningOptions, threads: int | None) -> Loadable:
-        """Something an engine can load; a checkpoint is converted on first use."""
+    def find(
+        self,
+        model: str,
+        options: PlanningOptions,
+        threads: int | None,
+        speculate: str | None = None,
+    ) -> Loadable:
+        """Something an engine can load; a checkpoint is converted on first use.
+
+        speculate: as in LoadOptions; a model that is converted leaves room for it in the memory.
+        """
         if is_gguf(model):
             return Loadable(Path(model), None)
         if is_artifact(model, self.store):
             return self._verified(open_named_artifact(model, self.store))
-        return self._verified(self._converted(self.open_checkpoint(model), options, threads))
+        checkpoint = self.open_checkpoint(model)
+        if speculate is not None:
+            options = self._leaving_room(checkpoint, options, speculate)
+        return self._verified(self._converted(checkpoint, options, threads))
 
-    def open_checkpoint(self, reference: str) -> Checkpoint:
+    def open_checkpoint(self, reference: str) -> "Checkpoint":
         """The checkpoint that a folder, a Hub name (fetched) or the bundled name stands for."""
+        from edgellm.checkpoint import open_checkpoint
+
         if reference == BUNDLED_NAME and not Path(reference).exists():
             return open_checkpoint(bundled_checkpoint())
         from edgellm.checkpoint.hub import resolve_model
@@ -66,8 +90,29 @@ class Finder:
             artifact.verify(progress=progress, stamps=self.store.cache / "verified")
         return Loadable(artifact.gguf, artifact)
 
+    def _leaving_room(
+        self, checkpoint: "Checkpoint", options: PlanningOptions, speculate: str
+    ) -> PlanningOptions:
+        """The options with what guessing takes off the memory, where one was given.
+
+        Raises BudgetError where nothing is left of it.
+        """
+        if (memory := options.memory) is None:
+            return options
+        from edgellm.families import read_spec
+        from edgellm.runtimes.llama_cpp.speculation.memory import most_speculation_memory
+
+        spec = read_spec(checkpoint)
+        context = options.context or default_context(spec)
+        room, budget_bytes = most_speculation_memory(spec, context, speculate), parse_size(memory)
+        if room.total_bytes >= budget_bytes:
+            raise over_budget("guessing", room, budget_bytes, "load the model without it")
+        self.say(f"of {memory}, {format_bytes(room.total_bytes)} are for guessing")
+        left_bytes = budget_bytes - room.total_bytes
+        return replace(options, memory=exact_size(left_bytes))
+
     def _converted(
-        self, checkpoint: Checkpoint, options: PlanningOptions, threads: int | None
+        self, checkpoint: "Checkpoint", options: PlanningOptions, threads: int | None
     ) -> Artifact:
         """The stored artifact of this checkpoint under these options, made when there is none.
 
@@ -90,7 +135,7 @@ class Finder:
         self.run(["convert", folder, *out, *options.flags, *judged, *more, "--json"])
         return self.store.open(name)
 
-    def _first_use_mode(self, checkpoint: Checkpoint, options: PlanningOptions) -> str | None:
+    def _first_use_mode(self, checkpoint: "Checkpoint", options: PlanningOptions) -> str | None:
         """How a conversion on first use is judged: somebody waits for an answer meanwhile.
 
         None where a setting or --format has decided.
@@ -137,7 +182,7 @@ def is_artifact(model: str, store: Store) -> bool:
 
 
 def options_digest(
-    checkpoint: Checkpoint, options: PlanningOptions, mode: str | None = None
+    checkpoint: "Checkpoint", options: PlanningOptions, mode: str | None = None
 ) -> str:
     """Eight characters that change when the checkpoint's files, the options or the mode do."""
     stamps = [(path.name, asdict(FileStamp.of(path))) for path in checkpoint.files]

@@ -1,34 +1,25 @@
 """From a file that was found to everything that decides how it is loaded, budget included."""
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
+from edgellm.apps.budgets import BareFile, check_file, check_plan, guessing_memory, process_limit
 from edgellm.apps.finding import Loadable
 from edgellm.artifact import Artifact
 from edgellm.errors import InputError, UsageError
-from edgellm.events import MemoryUse
-from edgellm.gguf_file import read_gguf
-from edgellm.plan import MemoryParts, over_budget
 from edgellm.progress import ProgressSink
 from edgellm.runtimes import RUNTIMES
-from edgellm.runtimes.choice import choose_runtime
-from edgellm.runtimes.launch import Launch
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.choosing.installed import llama_cpp_gpus
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import Runtime
-from edgellm.runtimes.wire import Loaded
 from edgellm.store import Store
-from edgellm.units import exact_size, parse_size
+from edgellm.units import parse_size
 
 AUTO = "auto"
 NGRAM = "ngram"
 ENGINE = "llama.cpp"  # runs GGUF files, the one kind of artifact there is
-# Limits count what is reserved, which is more than what is used, and most of it for threads: a
-# stack, an allocator's arena, a BLAS library's buffer.
-RESERVE_FLOOR_BYTES = 128 << 20
-RESERVE_SHARE = 8  # one over the share of the budget
-CORE_BYTES = 64 << 20
 
 
 class LoadSettings(TypedDict, total=False):
@@ -53,23 +44,26 @@ def launch(found: Loadable, settings: LoadSettings, store: Store) -> Launch:
     """How to load what was found. Raises BudgetError, UsageError, InputError."""
     options = load_options(found.artifact, settings)
     check_draft(options.speculate)
-    budget_bytes = _budget_bytes(settings)
+    budget_bytes, guessing = _budget_bytes(settings), guessing_memory(found.gguf, options)
     if found.artifact is None:
-        check_file(found.gguf, budget_bytes)
+        check_file(found.gguf, budget_bytes, guessing)
         limited_bytes = budget_bytes
     else:
-        check_plan(found.artifact, budget_bytes)
-        limited_bytes = budget_bytes or found.artifact.plan.budget_bytes
+        check_plan(found.artifact, budget_bytes, guessing)
+        planned_bytes = found.artifact.plan.budget_bytes + guessing.total_bytes
+        limited_bytes = budget_bytes or planned_bytes
     engine, options, notice = _choose(found.gguf, options, settings)
-    budget = _BareFile(found.gguf.name, budget_bytes if found.artifact is None else None)
+    bare_bytes = budget_bytes if found.artifact is None else None
     return Launch(
         found.gguf,
         options,
         engine,
         isolation=settings.get("isolation", "process"),
-        memory_limit_bytes=None if options.gpu_layers else _with_reserve(limited_bytes),
+        memory_limit_bytes=(
+            None if options.gpu_layers else process_limit(limited_bytes, options.threads)
+        ),
         cache_dir=store.cache,
-        check=budget.check,
+        check=BareFile(found.gguf.name, bare_bytes, guessing).check,
         notice=notice,
     )
 
@@ -84,20 +78,12 @@ def _choose(
         raise UsageError(f"no engine {engine!r}; known: {AUTO}, {', '.join(RUNTIMES)}")
     if settings.get("gpu_layers") is not None:
         return (ENGINE if engine == AUTO else engine), options, None
+    if engine in (AUTO, ENGINE) and not llama_cpp_gpus():
+        return ENGINE, options, None  # the processor is all there is to choose
+    from edgellm.runtimes.choosing.choice import choose_runtime
+
     chosen = choose_runtime(gguf, options, engine)
     return chosen.engine, replace(options, gpu_layers=chosen.gpu_layers), chosen.fallback
-
-
-@dataclass(frozen=True, slots=True)
-class _BareFile:
-    """A model without a plan, whose needs show once it is loaded."""
-
-    name: str
-    budget_bytes: int | None
-
-    def check(self, loaded: Loaded) -> None:
-        if self.budget_bytes is not None:
-            check_memory(self.name, loaded.memory, self.budget_bytes)
 
 
 def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptions:
@@ -153,48 +139,8 @@ def check_draft(speculate: str | None) -> None:
         )
 
 
-def check_plan(artifact: Artifact, budget_bytes: int | None) -> None:
-    """Raise BudgetError for an artifact whose plan exceeds the budget."""
-    memory = artifact.plan.memory
-    if budget_bytes is not None and budget_bytes < memory.total_bytes:
-        step = f"convert it again with --memory {exact_size(budget_bytes)}"
-        raise over_budget(artifact.folder.name, memory, budget_bytes, step)
-
-
-def check_file(gguf: Path, budget_bytes: int | None) -> None:
-    """Raise BudgetError for a file whose weights alone exceed the budget."""
-    if budget_bytes is None:
-        return
-    weights_bytes = sum(tensor.bytes for tensor in read_gguf(gguf).tensors)
-    if weights_bytes > budget_bytes:
-        parts = MemoryParts(weights_bytes, 0, 0, 0)
-        raise over_budget(gguf.name, parts, budget_bytes, "give a smaller file")
-
-
-def check_memory(name: str, use: MemoryUse, budget_bytes: int) -> None:
-    """Raise BudgetError for a model without a plan that will take more than the budget.
-
-    The KV cache and the buffers are there but untouched, so they come on top of what is resident.
-    """
-    parts = MemoryParts(
-        weights_bytes=use.weights_bytes,
-        kv_cache_bytes=use.kv_cache_bytes,
-        compute_bytes=use.compute_bytes,
-        overhead_bytes=max(use.resident_bytes - use.weights_bytes, 0),
-    )
-    if parts.total_bytes > budget_bytes:
-        raise over_budget(name, parts, budget_bytes, "give a smaller --context or a smaller file")
-
-
 def _budget_bytes(settings: LoadSettings) -> int | None:
     memory = settings.get("memory")
     if isinstance(memory, int) and memory < 1:
         raise UsageError(f"memory is {memory} bytes; expected at least 1")
     return parse_size(memory) if isinstance(memory, str) else memory
-
-
-def _with_reserve(budget_bytes: int | None) -> int | None:
-    if budget_bytes is None:
-        return None
-    spare_bytes = max(RESERVE_FLOOR_BYTES, budget_bytes // RESERVE_SHARE)
-    return budget_bytes + spare_bytes + CORE_BYTES * (os.cpu_count() or 1)

@@ -15,9 +15,9 @@ from edgellm.apps.refusals import refused
 from edgellm.children import child_environment
 from edgellm.errors import Cancelled, UsageError
 from edgellm.progress import Progress, ProgressSink, ignore_progress
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import AsyncModel, Model
 from edgellm.runtimes.cancel import CancelToken, heeding
-from edgellm.runtimes.launch import Launch
-from edgellm.runtimes.model import AsyncModel, Model
 from edgellm.runtimes.protocol import EventSink, ignore_events
 from edgellm.store import Store
 from edgellm.units import exact_size
@@ -85,7 +85,7 @@ def prepare(model: str, settings: LoadSettings, cancel: CancelToken) -> Launch:
     quiet = _Quiet(settings.get("progress", ignore_progress), cancel)
     finder = Finder(store, settings.get("offline", False), _say_nothing, quiet.progress, quiet.run)
     planning = PlanningOptions(memory=_size_text(settings), context=settings.get("context"))
-    found = finder.find(model, planning, settings.get("threads"))
+    found = finder.find(model, planning, settings.get("threads"), settings.get("speculate"))
     return launch(found, settings, store)
 
 

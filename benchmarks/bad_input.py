@@ -21,7 +21,8 @@ def refusal_s(build: Build) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (work := folder / "work").mkdir()
-        environment = {**os.environ, "EDGELLM_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"}
+        settings = {"EDGELLM_HOME": str(folder / "home"), "EDGELLM_SENSITIVITY": "static"}
+        environment = {**os.environ, **settings, "HF_HUB_OFFLINE": "1"}
         command = [sys.executable, "-m", "edgellm", *build(work)]
         began = time.perf_counter()
         subprocess.run(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgellm.plan import Budget, Plan
     from edgellm.planner import make_plan
     from edgellm.quant_tables import load_tables
-    from edgellm.runtimes.model import Model
+    from edgellm.runtimes.api.model import Model
     from edgellm.spec import ModelSpec
 
 __all__ = [
@@ -53,7 +53,7 @@ _HOMES = MappingProxyType(
         "Budget": "edgellm.plan",
         "Checkpoint": "edgellm.checkpoint",
         "EdgeLLMError": "edgellm.errors",
-        "Model": "edgellm.runtimes.model",
+        "Model": "edgellm.runtimes.api.model",
         "ModelSpec": "edgellm.spec",
         "Plan": "edgellm.plan",
         "convert": "edgellm.converters.gguf.convert",

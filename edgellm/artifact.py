@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgellm.checkpoint.json_file import read_json
 from edgellm.errors import FormatError, InputError, IntegrityError, UnsupportedError
 from edgellm.files import FileStamp, sha256_of, write_json
+from edgellm.json_file import read_json
 from edgellm.jsonfields import JsonObject
 from edgellm.plan import Plan
 from edgellm.progress import Progress, ProgressSink, ignore_progress

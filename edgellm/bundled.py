@@ -1,6 +1,5 @@
 """What ships with the package, so that a first run needs no network: a model and a text."""
 
-from importlib.resources import files
 from pathlib import Path
 
 BUNDLED_NAME = "novelist-7m"
@@ -21,4 +20,4 @@ def bundled_calibration_text() -> str:
 
 
 def _data() -> Path:
-    return Path(str(files("edgellm"))) / "data"
+    return Path(__file__).parent / "data"

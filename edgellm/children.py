@@ -18,7 +18,7 @@ MARKER = "--edgellm-child"
 CHILDREN: Mapping[str, str] = MappingProxyType(
     {
         "edgellm": "edgellm.__main__",
-        "edgellm.runtimes.chat_template_helper": "edgellm.runtimes.chat_template_helper",
+        "edgellm.runtimes.host.chat_template_helper": "edgellm.runtimes.host.chat_template_helper",
         "edgellm.runtimes.llama_cpp.amx_probe": "edgellm.runtimes.llama_cpp.amx_probe",
         "edgellm.runtimes.llama_cpp.devices": "edgellm.runtimes.llama_cpp.devices",
         "edgellm.runtimes.worker": "edgellm.runtimes.worker.__main__",

@@ -21,3 +21,22 @@ class Closing:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class AsyncClosing:
+    """The same for `async with`."""
+
+    async def close(self) -> None:
+        """See Closing.close."""
+        raise AssertionError(f"{type(self).__name__} lacks close()")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -71,7 +71,11 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Measured bytes, by the component names of a plan's MemoryParts."""
+    """Measured bytes, by the component names of a plan's MemoryParts.
+
+    All are the engine's process alone: the one that renders chat templates beside it is not in
+    them, nor in a plan. It has 11 MiB of its own, while there is a chat.
+    """
 
     weights_bytes: int
     kv_cache_bytes: int

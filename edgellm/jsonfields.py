@@ -7,8 +7,8 @@ is ignored.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError
+from edgellm.json_file import show
 
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_NUMBER = 1e300  # a longer integer would not become a float

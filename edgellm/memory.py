@@ -75,11 +75,12 @@ def buffer_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:
 
 def _logits_bytes(spec: ModelSpec, run: RunSettings, graph_bytes: int) -> int:
     """Of logits in the graph, and as handed to the caller. The graph puts all rows but one where
-    the blocks, which are done by then, had theirs.
+    the blocks, which are done by then, had theirs, and leaves holes of up to two rows there.
     """
     row_bytes = F32_BYTES * spec.vocab_size
     more_bytes = (run.logits_rows - 1) * row_bytes
-    return 2 * row_bytes + more_bytes + max(more_bytes - graph_bytes, 0)
+    holes_bytes = 2 * row_bytes if more_bytes else 0
+    return 2 * row_bytes + more_bytes + holes_bytes + max(more_bytes - graph_bytes, 0)
 
 
 def _work_bytes(spec: ModelSpec, run: RunSettings, engine: EngineFacts) -> int:

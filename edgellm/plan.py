@@ -38,6 +38,14 @@ class MemoryParts:
     def total_bytes(self) -> int:
         return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.overhead_bytes
 
+    def __add__(self, other: "MemoryParts") -> "MemoryParts":
+        return MemoryParts(
+            self.weights_bytes + other.weights_bytes,
+            self.kv_cache_bytes + other.kv_cache_bytes,
+            self.compute_bytes + other.compute_bytes,
+            self.overhead_bytes + other.overhead_bytes,
+        )
+
     def to_json(self) -> dict[str, int]:
         return {
             "weights_bytes": self.weights_bytes,

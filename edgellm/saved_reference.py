@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edgellm.checkpoint.json_file import parse_json
 from edgellm.closing import Closing
 from edgellm.errors import FormatError, InputError
 from edgellm.files import new_file, output_errors, write_all
+from edgellm.json_file import parse_json
 from edgellm.jsonfields import JsonObject
 from edgellm.likeliest import Likeliest
 

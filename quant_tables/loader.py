@@ -35,6 +35,12 @@ def load_tables() -> Tables:
     return read_tables(_FOLDER)
 
 
+@cache
+def load_kv_formats() -> Mapping[str, KVFormat]:
+    """`load_tables().kv_formats`, without reading the rest."""
+    return _read_kv_formats(_FOLDER / "kv_formats.toml")[0]
+
+
 def read_tables(folder: Path) -> Tables:
     """Read and check the tables of `folder`. Raises FormatError naming the file and the row."""
     weight_formats = _read_weight_formats(folder / "weight_formats.toml")

@@ -1,4 +1,14 @@
-"""The engines that run models, by name; an engine is imported when it is asked for."""
+"""The engines that run models, by name; an engine is imported when it is asked for.
+
+protocol, options, messages   what an engine offers and is asked; fake.py is the smallest one
+llama_cpp/                    an engine: GGUF files
+choosing/                     which engine and device for a model here, and why no other
+api/                          Model, Chat and Stream: what an embedder holds
+connection, wire              between the two: calls as bytes, and what the bytes mean
+worker/, local                a connection's other end: a process of its own, or a thread
+host/                         what works there: conversations to prompts, text to events
+grammars/                     JSON Schema and GBNF, written and checked
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """How a caller reaches the process or thread that an engine works in.
 
 A service does the work; a connection carries calls to it and brings back what it sends. Both know
-bytes only: what they mean is agreed between `edgellm.runtimes.host` and its callers.
+bytes only: what they mean is agreed between `edgellm.runtimes.host.host` and its callers.
 """
 
 from collections.abc import Callable

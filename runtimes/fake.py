@@ -37,6 +37,7 @@ from edgellm.runtimes.protocol import (
     Request,
     Scorer,
     ignore_events,
+    nothing_to_prepare,
 )
 
 if TYPE_CHECKING:
@@ -92,9 +93,12 @@ class FakeRuntime:
         options: LoadOptions,
         on_event: EventSink = ignore_events,
         cancel: CancelToken | None = None,
+        on_template: Callable[[], None] = nothing_to_prepare,
     ) -> "FakeModel":
         """See edgellm.runtimes.protocol.Runtime.load."""
         cancel = cancel or CancelToken()
+        if self.chat_template is not None:
+            on_template()
         on_event(LoadProgress(0.0))
         if not _rest(self.load_s, cancel):
             raise Cancelled(f"loading {path} was cancelled")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from edgellm.errors import UsageError
 
 MAX_SEED = (1 << 32) - 2  # 2^32 - 1 means "any seed" to llama.cpp
-# Private memory; the file's own pages, shared and given up under pressure; those, kept resident.
+# Private memory, rearranged for this processor; the file's own pages, shared and given up under
+# pressure; those, kept resident. Pages are used as they lie, so that prompts are read slower.
 WEIGHT_PLACES = ("read", "mapped", "locked")
 
 

@@ -21,6 +21,10 @@ def ignore_events(event: Event) -> None:
     """The sink for callers who do not watch."""
 
 
+def nothing_to_prepare() -> None:
+    """The `on_template` of a load that nobody gets ready for."""
+
+
 def nothing_to_drop() -> None:
     """The `shorter` of a prompt that may not lose anything."""
 
@@ -36,13 +40,16 @@ class Request:
     shown: tuple[str, ...] = ()  # control tokens that are text here, such as "[TOOL_CALLS]"
     # Asked each time the context is full: the prompt without its oldest turns, or None.
     shorter: Callable[[], str | None] = nothing_to_drop
+    # Whether what was read waits, beside others, for a prompt that goes on from it. The next
+    # prompt goes on from it anyway; what waits makes reading and writing a little slower.
+    keep: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What an engine settled on, where the options left it a choice."""
 
-    engine: str  # the build, as Runtime.describe() tells it
+    engine: str  # what the build uses here, which Runtime.describe() tells behind its version
     threads: int
     ubatch: int
     key_format: str
@@ -173,9 +180,12 @@ class Runtime(Protocol):
         options: LoadOptions,
         on_event: EventSink = ignore_events,
         cancel: CancelToken | None = None,
+        on_template: Callable[[], None] = nothing_to_prepare,
     ) -> LoadedModel:
         """Load a model; `on_event` gets load.progress and engine.fallback.
 
+        on_template: called for a model with a chat template, before its weights are read: what
+        conversations need has time to get ready meanwhile.
         Raises InputError for a file it cannot use, UsageError for options the model cannot take,
         Cancelled when asked to stop, RuntimeFailure when the engine fails.
         """

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edgellm.runtimes.choosing.installed import llama_cpp_gpus
+from tests.support.gguf import TinyLlama
+
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "edgellm": {"edgellm"},
@@ -16,6 +19,8 @@ MAY_IMPORT = {
     "apps": {"edgellm", "quant_tables", "converters", "runtimes", "apps"},
 }
 HEAVY = ("llama_cpp", "torch", "onnxruntime", "textual", "numpy", "scipy", "gguf", "transformers")
+SLOW = ("asyncio", "importlib.metadata", "jinja2", "pydantic", "rich", "edgellm.checkpoint")
+CLI = "from edgellm.apps.cli import main\ntry:\n    main({!r})\nexcept SystemExit:\n    pass"
 FACADE = {Path("edgellm") / name for name in ("__init__.py", "__main__.py", "testing.py")}
 
 
@@ -49,22 +54,68 @@ def test_a_part_imports_only_what_lies_below_it(part: str) -> None:
     assert {file: parts for file, parts in wrong.items() if parts} == {}
 
 
-def test_importing_edgellm_loads_nothing_heavy() -> None:
-    program = f"import edgellm, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+def modules_after(program: str) -> set[str]:
+    """Every module that a Python of its own has imported once the program is done."""
+    program += "\nimport sys; print('', *sys.modules, sep='\\n')"
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert run.stdout.strip() == "[]"
+    return set(run.stdout.splitlines())
+
+
+def test_importing_edgellm_loads_nothing_heavy() -> None:
+    assert not modules_after("import edgellm") & {*HEAVY, *SLOW}
 
 
 def test_help_loads_nothing_heavy() -> None:
+    modules = modules_after(CLI.format(["--help"]))
+    assert "edgellm.apps.cli.run" in modules
+    assert not modules & {*HEAVY, *SLOW, "edgellm.plan", "edgellm.jsonfields"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return TinyLlama().write(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def modules_of_run(model: Path) -> set[str]:
+    """What the process of `edgellm run` imports, whose engine is in another one."""
+    arguments = ["run", str(model), "a", "--max-tokens", "1", "--threads", "1"]
+    return modules_after(CLI.format(arguments))
+
+
+def test_the_parent_of_a_worker_loads_no_engine(modules_of_run: set[str]) -> None:
+    assert "edgellm.runtimes.worker.connection" in modules_of_run
+    theirs = {"llama_cpp.llama_cpp", "asyncio", "rich", "edgellm.runtimes.host.host"}
+    assert not modules_of_run & {*HEAVY, *theirs, "edgellm.checkpoint"}
+
+
+@pytest.mark.skipif(bool(llama_cpp_gpus()), reason="this llama.cpp has a device to choose")
+def test_where_only_the_processor_can_run_a_model_nothing_is_looked_at(
+    modules_of_run: set[str],
+) -> None:
+    looking = {
+        "psutil",
+        "edgellm.quant_tables",
+        "edgellm.gguf_file",
+        "edgellm.runtimes.choosing.choice",
+    }
+    assert not modules_of_run & looking
+
+
+def test_answering_plain_text_loads_what_that_needs(model: Path) -> None:
     program = (
-        "import sys; sys.argv = ['edgellm', '--help']\n"
-        "from edgellm.apps.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+        "from pathlib import Path\n"
+        "from edgellm.runtimes.api.launch import Launch\n"
+        "from edgellm.runtimes.api.model import Model\n"
+        "from edgellm.runtimes.options import LoadOptions\n"
+        f"launch = Launch(Path({str(model)!r}), LoadOptions(threads=1), isolation='none')\n"
+        "with Model(launch.open()) as model:\n"
+        "    model.generate('a', max_tokens=1).result()"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert run.stderr.strip() == "[]"
+    modules = modules_after(program)
+    assert {"edgellm.runtimes.llama_cpp.runtime", "llama_cpp.llama_cpp"} <= modules
+    others = {f"edgellm.runtimes.{name}" for name in ("gbnf", "llama_cpp.state_file")}
+    guessing = {name for name in modules if name.startswith("edgellm.runtimes.llama_cpp.spec")}
+    assert not modules & {*HEAVY, *SLOW, *others} | guessing

@@ -13,20 +13,17 @@ import typer
 
 from edgellm.apps.cli.errors import INTERRUPTED, printable
 from edgellm.apps.cli.output import note, print_json
-from edgellm.apps.finding import Loadable
-from edgellm.apps.launching import LoadSettings, launch
-from edgellm.artifact import Artifact
 from edgellm.errors import InputError, UsageError
 from edgellm.events import Done, EngineFallback, Event, MemoryUse, ReasoningDelta, TextDelta, Usage
-from edgellm.runtimes.asking import AnswerOptions, generate_call
+from edgellm.plan import Plan
+from edgellm.runtimes.api.asking import AnswerOptions, generate_call
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.cancel import CancelToken, heeding
 from edgellm.runtimes.messages import Message, Prompt
-from edgellm.runtimes.model import Model
 from edgellm.runtimes.options import SamplingOptions
-from edgellm.store import Store
 from edgellm.units import format_bytes
 
-ENGINE = "llama.cpp"  # runs GGUF files, the one kind of artifact there is
 MAX_PROMPT_BYTES = 32 << 20
 MAX_OPTION_BYTES = 1 << 20
 
@@ -50,29 +47,28 @@ class Question:
 
 
 def answer(
-    found: Loadable,
-    settings: LoadSettings,
+    launch: Launch,
     question: Question,
     options: AnswerOptions,
-    store: Store,
+    plan: Plan | None,
     *,
     json: bool,
     stats: bool,
 ) -> None:
-    """Load the model and print its answer. Raises typer.Exit when Ctrl-C cut it short."""
-    with (
-        cancelled_by_interrupt() as cancel,
-        Model(launch(found, settings, store).open(tell, cancel)) as model,
-    ):
+    """Load the model and print its answer. Raises typer.Exit when Ctrl-C cut it short.
+
+    plan: what the model was made for; None where nothing was planned.
+    """
+    with cancelled_by_interrupt() as cancel, Model(launch.open(tell, cancel)) as model:
         prompt = question.prompt(has_template=model.info.chat_template is not None)
         with model.generate(prompt, **options) as events, heeding(cancel, events.cancel):
             done = collect(events) if json else stream(events)
         if done.stop_reason == "context_full":
             note(f"edgellm: the context of {model.info.context} tokens is full; the answer ends")
         if json:
-            print_json(report_json(done, model.memory(), found.artifact))
+            print_json(report_json(done, model.memory(), plan))
         elif stats:
-            note("\n".join(stats_lines(done, model.memory(), found.artifact)))
+            note("\n".join(stats_lines(done, model.memory(), plan)))
     if done.stop_reason == "cancelled":
         raise typer.Exit(INTERRUPTED)
 
@@ -182,7 +178,7 @@ def collect(events: Iterator[Event]) -> Done:
     return done
 
 
-def stats_lines(done: Done, memory: MemoryUse, artifact: Artifact | None) -> Iterator[str]:
+def stats_lines(done: Done, memory: MemoryUse, plan: Plan | None) -> Iterator[str]:
     """How long the answer took and what memory, beside what the plan said."""
     timings, usage = done.timings, done.usage
     yield (
@@ -193,10 +189,10 @@ def stats_lines(done: Done, memory: MemoryUse, artifact: Artifact | None) -> Ite
     if usage.drafted_tokens:
         yield f"{usage.drafted_tokens} tokens guessed, {usage.accepted_tokens} of them right"
     resident = f"memory: {format_bytes(memory.resident_bytes)} resident"
-    if artifact is None:
+    if plan is None:
         yield resident
     else:
-        yield f"{resident}, {format_bytes(artifact.plan.memory.total_bytes)} planned"
+        yield f"{resident}, {format_bytes(plan.memory.total_bytes)} planned"
 
 
 def speculation_json(usage: Usage) -> dict[str, int]:
@@ -204,7 +200,7 @@ def speculation_json(usage: Usage) -> dict[str, int]:
     return {"drafted_tokens": usage.drafted_tokens, "accepted_tokens": usage.accepted_tokens}
 
 
-def report_json(done: Done, memory: MemoryUse, artifact: Artifact | None) -> dict[str, Any]:
+def report_json(done: Done, memory: MemoryUse, plan: Plan | None) -> dict[str, Any]:
     """The answer with the documented keys."""
     timings, usage = done.timings, done.usage
     return {
@@ -221,7 +217,7 @@ def report_json(done: Done, memory: MemoryUse, artifact: Artifact | None) -> dic
             "decode_tokens_per_s": timings.rate(usage.generated_tokens, timings.decode_s),
         },
         "memory": {
-            "predicted": None if artifact is None else artifact.plan.memory.to_json(),
+            "predicted": None if plan is None else plan.memory.to_json(),
             "measured": asdict(memory),
         },
     }

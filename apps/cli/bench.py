@@ -11,24 +11,15 @@ from edgellm.apps.cli.output import note, print_json
 from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.settings import home
 from edgellm.errors import Cancelled, UsageError
-from edgellm.plan import DEFAULT_CONTEXT
 
 if TYPE_CHECKING:
-    from edgellm.apps.cli.speed_test import Course, Sample, SpeedTest
+    from edgellm.apps.cli.speed_rounds import Course, Sample, SpeedRounds
     from edgellm.apps.finding import Loadable
+    from edgellm.runtimes.api.launch import Launch
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="An artifact, a GGUF file, a stored name, a checkpoint (converted on first use) "
-            "or a Hub name.",
-            show_default=False,
-            autocompletion=cli.stored_names,
-        ),
-    ],
+    model: cli.Model,
     prompt_tokens: Annotated[
         int, typer.Option("-p", "--prompt-tokens", metavar="N", min=1, help="Tokens to read.")
     ] = 512,
@@ -76,13 +67,9 @@ def command(
     token (greedy, past the end of text) count as well; --isolation none leaves the process out.
     Ctrl-C ends it with a table of the rounds so far.
     """
-    from edgellm.apps.cli.answer import cancelled_by_interrupt, tell
     from edgellm.apps.cli.models import find_loadable
-    from edgellm.apps.cli.speed_report import Report
-    from edgellm.apps.cli.speed_test import Course, SpeedTest
+    from edgellm.apps.cli.speed_rounds import Course
     from edgellm.apps.launching import LoadSettings, launch
-    from edgellm.runtimes.model import Model
-    from edgellm.runtimes.protocol import ignore_events
     from edgellm.store import Store
 
     course = Course(prompt_tokens, generate_tokens, chosen_depths(depth), rounds)
@@ -97,16 +84,26 @@ def command(
         "weights": weights,
         "isolation": isolation,
     }
-    start = launch(found, settings, Store(home()))
+    measure(launch(found, settings, Store(home())), course, json=json)
+
+
+def measure(launch: "Launch", course: "Course", *, json: bool) -> None:
+    """Go through the course and print its report. Raises typer.Exit when Ctrl-C cut it short."""
+    from edgellm.apps.cli.answer import cancelled_by_interrupt, tell
+    from edgellm.apps.cli.speed_report import Report
+    from edgellm.apps.cli.speed_rounds import SpeedRounds
+    from edgellm.runtimes.api.model import Model
+    from edgellm.runtimes.protocol import ignore_events
+
     with cancelled_by_interrupt() as cancel:
-        test = SpeedTest(
-            lambda: Model(start.open(tell if test.info is None else ignore_events, cancel)),
+        rounds = SpeedRounds(
+            lambda: Model(launch.open(tell if rounds.info is None else ignore_events, cancel)),
             course,
             cancel,
         )
-        samples, ended = collected(test, course)
-    if test.info is not None and {sample.depth for sample in samples} == set(course.depths):
-        report = Report(found.gguf, course, isolation, test.info, samples)
+        samples, ended = collected(rounds, course)
+    if rounds.info is not None and {sample.depth for sample in samples} == set(course.depths):
+        report = Report(launch.path, course, launch.isolation, rounds.info, samples)
         if json:
             print_json(report.to_json())
         else:
@@ -117,6 +114,8 @@ def command(
 
 def needed_context(course: "Course", found: "Loadable") -> int | None:
     """More than the default where a file without a plan needs it; None leaves it as it is."""
+    from edgellm.plan import DEFAULT_CONTEXT
+
     if found.artifact is not None or course.context <= DEFAULT_CONTEXT:
         return None
     return course.context
@@ -133,7 +132,7 @@ def chosen_depths(text: str) -> tuple[int, ...]:
     return depths
 
 
-def collected(test: "SpeedTest", course: "Course") -> "tuple[list[Sample], bool]":
+def collected(rounds: "SpeedRounds", course: "Course") -> "tuple[list[Sample], bool]":
     """The samples that count, and whether all of them came; notes say how far it is.
 
     Nothing is drawn while something is measured: that would take part of a processor.
@@ -141,7 +140,7 @@ def collected(test: "SpeedTest", course: "Course") -> "tuple[list[Sample], bool]
     samples: list[Sample] = []
     began, total = monotonic(), (1 + course.rounds) * len(course.depths)
     try:
-        for done, (number, sample) in enumerate(test.rounds(), start=1):
+        for done, (number, sample) in enumerate(rounds.samples(), start=1):
             left_s = (monotonic() - began) / done * (total - done)
             what = f"round {number} of {course.rounds}" if number else "warm-up"
             note(

@@ -8,7 +8,7 @@ from typing import Any
 from edgellm.checkpoint import Checkpoint
 from edgellm.families import read_spec
 from edgellm.spec import ModelSpec, TensorSpec
-from edgellm.tokenizer import TokenizerFacts, describe_tokenizer
+from edgellm.tokenizer.facts import TokenizerFacts, describe_tokenizer
 from edgellm.units import format_bytes
 
 

@@ -129,8 +129,8 @@ def table_judge(
 def decode_speed(request: Request, spec: ModelSpec, store: Store) -> DecodeSpeed:
     """What decoding takes on this machine, measured once; a note when it was too busy to tell."""
     from edgellm.apps.cli.output import note, terminal_progress
-    from edgellm.runtimes.llama_cpp.runtime import useful_threads
     from edgellm.runtimes.llama_cpp.speed import measure_decode_speed
+    from edgellm.runtimes.llama_cpp.threads import useful_threads
 
     weights_bytes = spec.parameters // 2  # four bits each, as a guess
     threads = request.threads or useful_threads(weights_bytes)

@@ -15,7 +15,7 @@ from edgellm.units import format_bytes
 if TYPE_CHECKING:
     from edgellm.gpus.gpu import Gpu
     from edgellm.hardware import Hardware
-    from edgellm.runtimes.selection import Candidate
+    from edgellm.runtimes.choosing.selection import Candidate
 
 
 def command(json: cli.Json = False) -> None:
@@ -56,8 +56,8 @@ def describe_engines() -> tuple[dict[str, str], dict[str, str]]:
 
 
 def ranked_runtimes(hardware: "Hardware", broken: dict[str, str]) -> "tuple[Candidate, ...]":
-    from edgellm.runtimes.installed import look_installed
-    from edgellm.runtimes.selection import rank_runtimes
+    from edgellm.runtimes.choosing.installed import look_installed
+    from edgellm.runtimes.choosing.selection import rank_runtimes
 
     return rank_runtimes(hardware, replace(look_installed(), broken=broken))
 

@@ -26,7 +26,7 @@ from edgellm.formats import Tables
 from edgellm.plan import Budget
 from edgellm.planner import uniform_plan
 from edgellm.progress import ProgressSink
-from edgellm.runtimes.llama_cpp.runtime import useful_threads
+from edgellm.runtimes.llama_cpp.threads import useful_threads
 from edgellm.sensitivity import Caches, MeasuredCaches, Sensitivity, StaticCaches
 from edgellm.sensitivity.error_table import ErrorTable
 from edgellm.sensitivity.noise import NoiseSensitivity

@@ -1,6 +1,7 @@
 """What a name on the command line stands for; a person at the terminal hears of the way there."""
 
 import subprocess
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,9 +10,11 @@ from edgellm.apps.cli.output import note, terminal_progress
 from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.settings import home
 from edgellm.apps.finding import Finder, Loadable
-from edgellm.checkpoint import Checkpoint
 from edgellm.children import child_environment
 from edgellm.store import Store
+
+if TYPE_CHECKING:
+    from edgellm.checkpoint import Checkpoint
 
 
 def finder(*, offline: bool) -> Finder:
@@ -19,16 +22,21 @@ def finder(*, offline: bool) -> Finder:
     return Finder(Store(home()), offline, note, terminal_progress, run_aloud)
 
 
-def open_reference(reference: str, *, offline: bool) -> Checkpoint:
+def open_reference(reference: str, *, offline: bool) -> "Checkpoint":
     """The checkpoint that a folder, a Hub name (fetched) or the bundled name stands for."""
     return finder(offline=offline).open_checkpoint(reference)
 
 
 def find_loadable(
-    model: str, options: PlanningOptions, *, offline: bool, threads: int | None
+    model: str,
+    options: PlanningOptions,
+    *,
+    offline: bool,
+    threads: int | None,
+    speculate: str | None = None,
 ) -> Loadable:
     """Turn MODEL into something an engine can load, converting a checkpoint on first use."""
-    return finder(offline=offline).find(model, options, threads)
+    return finder(offline=offline).find(model, options, threads, speculate)
 
 
 def run_aloud(arguments: list[str]) -> None:

@@ -136,6 +136,16 @@ def stored_names(incomplete: str) -> list[str]:
     return [name for name in Store(home()).names() if name.startswith(incomplete)]
 
 
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="An artifact, a GGUF file, a stored name, a checkpoint (converted on first use) "
+        "or a Hub name.",
+        show_default=False,
+        autocompletion=stored_names,
+    ),
+]
 OutFile = Annotated[
     Path | None,
     typer.Option("-o", "--output", metavar="FILE", help="Also save the plan as JSON."),
@@ -192,7 +202,8 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="WHERE",
-        help="read (private memory), mapped (the file's own pages) or locked (those, kept there).",
+        help="read (private memory, fastest), mapped (the file's own pages) or locked (those, "
+        "kept there).",
     ),
 ]
 Speculate = Annotated[

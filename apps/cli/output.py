@@ -5,11 +5,15 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from edgellm.progress import Progress, ProgressSink
 from edgellm.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 PLAIN_INTERVAL_S = 5.0
 
@@ -31,6 +35,40 @@ def terminal_progress() -> Iterator[ProgressSink]:
     if not sys.stderr.isatty():
         yield PlainProgress()
         return
+    with ExitStack() as drawn:
+        yield TerminalProgress(drawn)
+
+
+class TerminalProgress:
+    """A bar for each phase, drawn as soon as there is something to wait for.
+
+    A run whose files are known to be whole has nothing of the kind, and starts without rich.
+    """
+
+    def __init__(self, drawn: ExitStack) -> None:
+        self._drawn = drawn  # takes the bars away
+        self._bars: RichProgress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        if self._bars is None:
+            if progress.done_bytes >= progress.total_bytes:
+                return
+            self._bars = self._drawn.enter_context(_byte_bars())
+        if progress.phase not in self._tasks:
+            for earlier in self._tasks.values():
+                self._bars.update(earlier, visible=False)
+            self._tasks[progress.phase] = self._bars.add_task(
+                progress.phase, total=progress.total_bytes
+            )
+        self._bars.update(
+            self._tasks[progress.phase],
+            completed=progress.done_bytes,
+            total=progress.total_bytes,
+        )
+
+
+def _byte_bars() -> "RichProgress":
     from rich import progress as rich
     from rich.console import Console
 
@@ -41,21 +79,7 @@ def terminal_progress() -> Iterator[ProgressSink]:
         rich.TransferSpeedColumn(),
         rich.TimeRemainingColumn(),
     )
-    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(progress: Progress) -> None:
-            if progress.phase not in tasks:
-                for earlier in tasks.values():
-                    bars.update(earlier, visible=False)
-                tasks[progress.phase] = bars.add_task(progress.phase, total=progress.total_bytes)
-            bars.update(
-                tasks[progress.phase],
-                completed=progress.done_bytes,
-                total=progress.total_bytes,
-            )
-
-        yield show
+    return rich.Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 @contextmanager

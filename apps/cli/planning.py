@@ -149,7 +149,7 @@ def check_mode(mode: str, calibration: Path | None, format: str | None = None) -
 
 def read_plan(path: Path) -> "Plan":
     """A plan as it stands in a file. Raises InputError."""
-    from edgellm.checkpoint.json_file import read_json
+    from edgellm.json_file import read_json
     from edgellm.plan import Plan
 
     return Plan.from_json(read_json(path, MAX_PLAN_BYTES), str(path))

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgellm.apps.cli.answer import ENGINE, cancelled_by_interrupt, tell
+from edgellm.apps.cli.answer import cancelled_by_interrupt, tell
 from edgellm.apps.cli.keeping import Keeper, Target
 from edgellm.apps.cli.output import token_progress
 from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.quality_report import Outcome
+from edgellm.apps.launching import ENGINE
 from edgellm.errors import BudgetError, InputError
 from edgellm.evaluation import Comparison, cut_windows
 from edgellm.gguf_file import read_gguf

@@ -10,16 +10,7 @@ from edgellm.apps.cli.settings import home
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="An artifact, a GGUF file, a stored name, a checkpoint (converted on first use) "
-            "or a Hub name.",
-            show_default=False,
-            autocompletion=cli.stored_names,
-        ),
-    ],
+    model: cli.Model,
     prompt: Annotated[
         str | None,
         typer.Argument(metavar="[PROMPT]", help="Read from stdin when absent, or '-'."),
@@ -50,7 +41,7 @@ def command(
     """Answer one prompt; the text streams to stdout."""
     from edgellm.apps.cli import answer
     from edgellm.apps.cli.models import find_loadable
-    from edgellm.apps.launching import LoadSettings
+    from edgellm.apps.launching import LoadSettings, launch
     from edgellm.store import Store
 
     text = answer.read_stdin() if prompt in (None, "-") else prompt
@@ -76,6 +67,8 @@ def command(
         "isolation": isolation,
     }
     planning = PlanningOptions(memory=memory, context=context)
-    found = find_loadable(model, planning, offline=offline, threads=threads)
+    found = find_loadable(model, planning, offline=offline, threads=threads, speculate=speculate)
     question = answer.Question(text or "", system, raw)
-    answer.answer(found, settings, question, options, Store(home()), json=json, stats=stats)
+    plan = None if found.artifact is None else found.artifact.plan
+    start = launch(found, settings, Store(home()))
+    answer.answer(start, question, options, plan, json=json, stats=stats)

@@ -4,13 +4,16 @@ import statistics
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from edgellm.apps.cli.speed_test import Course, Sample
+from edgellm.apps.cli.speed_rounds import Course, Sample
+from edgellm.apps.launching import ENGINE
 from edgellm.gguf_file import read_gguf
-from edgellm.runtimes.protocol import ModelInfo
+from edgellm.runtimes import RUNTIMES
+from edgellm.runtimes.protocol import ModelInfo, Settled
 from edgellm.units import format_bytes
 
 _WIDTH = 80
@@ -74,7 +77,7 @@ class Report:
         settings, (parameters, file_bytes) = self._settings(), self._file()
         yield f"{self.gguf.name}: {format_bytes(file_bytes)}, {parameters / 1e6:.2f} M parameters"
         if self.info.settled is not None:
-            yield from textwrap.wrap(self.info.settled.engine, _WIDTH)
+            yield from textwrap.wrap(settings["engine"], _WIDTH)
             yield (
                 f"threads {settings['threads']}, ubatch {settings['ubatch']}, "
                 f"KV cache {settings['key_format']}/{settings['value_format']}, "
@@ -110,7 +113,7 @@ class Report:
         return {"depth": depth} | {name: self._figure(name, depth).to_json() for name in names}
 
     def _settings(self) -> dict[str, Any]:
-        settled = {} if self.info.settled is None else asdict(self.info.settled)
+        settled = {} if self.info.settled is None else _with_version(self.info.settled)
         course = {
             "prompt_tokens": self.course.prompt_tokens,
             "generate_tokens": self.course.generate_tokens,
@@ -140,3 +143,9 @@ class Report:
 
     def _at(self, depth: int | None) -> list[Sample]:
         return [sample for sample in self.samples if depth in (None, sample.depth)]
+
+
+def _with_version(settled: Settled) -> dict[str, Any]:
+    """What was settled, with the engine's package and version in front of what it uses."""
+    package = RUNTIMES[ENGINE].package
+    return asdict(settled) | {"engine": f"{package} {version(package)}, {settled.engine}"}

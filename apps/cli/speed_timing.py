@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from edgellm.events import Done, Event, PrefillProgress, ReasoningDelta, TextDelta
-from edgellm.runtimes.model import Model
+from edgellm.runtimes.api.model import Model
+from edgellm.runtimes.api.stream import Stream
 from edgellm.runtimes.options import SamplingOptions
-from edgellm.runtimes.stream import Stream
 
 # Starts an answer to a prompt, of so many tokens.
 Ask = Callable[[str, int], Iterable[Event]]

@@ -10,7 +10,6 @@ from edgellm.apps.cli.measuring import Measurement
 from edgellm.apps.cli.output import terminal_progress
 from edgellm.artifact import MANIFEST, open_artifact
 from edgellm.checkpoint import Checkpoint
-from edgellm.checkpoint.json_file import read_json
 from edgellm.converters import converter_for
 from edgellm.converters.calibration.trial import try_files
 from edgellm.converters.rounding.moments import calibration_digest
@@ -18,6 +17,7 @@ from edgellm.converters.threads import thread_count
 from edgellm.errors import BudgetError, InputError
 from edgellm.files import write_json
 from edgellm.formats import Tables
+from edgellm.json_file import read_json
 from edgellm.jsonfields import JsonObject
 from edgellm.plan import Budget, Plan, Trial
 from edgellm.planner import make_plan, settle_plan

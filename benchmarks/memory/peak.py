@@ -4,13 +4,15 @@
 
 Each checkpoint is made up, planned for a budget, converted, and run by `edgellm run` at its context
 and at shorter ones. Most hold zeros, which convert quickly and take the same memory as any weights.
-Takes 2 GB of disk; --case runs and records some of them only. The engine fills the cache with zeros
-when it makes it, so a prompt of two ubatches takes all but a MiB of what a full context does; the
-case "qwen2 90M" is run both ways, and --tokens-of-large makes the prompts of models of a billion
-weights so short, where the machine is busy. "tokens_run" tells.
+Takes 2 GB of disk. --case runs some of them; what was recorded of others on the same commit stays,
+so that they can be run one by one. The engine fills the cache with zeros when it makes it, so a
+prompt of two ubatches takes all but a few MiB of what a full context does; the case "qwen2 90M" is
+run both ways, and --tokens-of-large makes the prompts of models of a billion weights so short,
+where the machine is busy. "tokens_run" tells.
 """
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -22,7 +24,7 @@ from typing import Any
 
 from benchmarks.memory.checkpoints import Shape, write_shape
 from benchmarks.memory.watched_run import watched_run
-from benchmarks.report import write_result
+from benchmarks.report import RESULTS, commit, write_result
 from edgellm.artifact import Artifact
 from edgellm.bundled import bundled_checkpoint
 from edgellm.checkpoint import open_checkpoint
@@ -164,15 +166,31 @@ def main() -> None:
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
     parser.add_argument("--tokens-of-large", type=int)
     options = parser.parse_args()
-    rows = []
     for case in CASES:
         if options.case is None or case.name in options.case:
             with tempfile.TemporaryDirectory() as folder:
+                rows = []
                 for row in measure(case, Path(folder), options.tokens_of_large):
                     show(row)
                     sys.stdout.flush()
                     rows.append(row)
-    write_result("memory_peak", {"runs": rows})
+                    write_result("memory_peak", {"runs": in_order([*recorded(case), *rows])})
+
+
+def recorded(running: Case) -> list[dict[str, Any]]:
+    """Rows of the other cases that were measured on this commit."""
+    path = RESULTS / "memory_peak.json"
+    if not path.exists():
+        return []
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if document["commit"].removesuffix("-dirty") != commit().removesuffix("-dirty"):
+        return []
+    return [row for row in document["figures"]["runs"] if row["case"] != running.name]
+
+
+def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = [case.name for case in CASES]
+    return sorted(rows, key=lambda row: names.index(row["case"]))
 
 
 if __name__ == "__main__":

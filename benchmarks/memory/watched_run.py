@@ -107,7 +107,7 @@ def _logged() -> dict[str, int]:
 
 def _report_at_the_end(path: Path) -> None:
     """Write down what there is to know just before the model is closed."""
-    from edgellm.runtimes.model import Model
+    from edgellm.runtimes.api.model import Model
     from edgellm.runtimes.worker.connection import WorkerConnection
 
     close = Model.close

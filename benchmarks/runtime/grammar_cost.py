@@ -22,7 +22,8 @@ import numpy as np
 
 from benchmarks.report import write_result
 from edgellm.events import Done
-from edgellm.runtimes.gbnf import check_grammar
+from edgellm.runtimes.grammars.gbnf import check_grammar
+from edgellm.runtimes.grammars.structure import grammar_of
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.constraint import Constraint
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
@@ -30,7 +31,6 @@ from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.llama_cpp.sampling import Sampler
 from edgellm.runtimes.options import LoadOptions, SamplingOptions
 from edgellm.runtimes.protocol import Request
-from edgellm.runtimes.structure import grammar_of
 from tests.support.gguf import TinyLlama, vocabulary
 
 SIZES = (32_000, 150_000)

@@ -26,8 +26,8 @@ from edgellm.apps.cli.speed_prompts import PromptWriter
 from edgellm.apps.cli.speed_timing import Ask, greedy, greedy_sampling, time_answer
 from edgellm.quant_tables import load_tables
 from edgellm.runtimes import open_runtime
-from edgellm.runtimes.launch import Launch
-from edgellm.runtimes.model import Model
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import Request
 

@@ -20,12 +20,12 @@ from benchmarks.runtime.native import KV, UBATCH, ggml_type_of, quartiles
 from benchmarks.runtime.native_loop import NativeLoop, Settings, build
 from edgellm.apps.cli.speed_prompts import PromptWriter
 from edgellm.apps.cli.speed_timing import AnswerTimes, time_answer
-from edgellm.runtimes.asking import AnswerOptions
-from edgellm.runtimes.chat import Chat
-from edgellm.runtimes.launch import Launch
-from edgellm.runtimes.model import Model
+from edgellm.runtimes.api.asking import AnswerOptions
+from edgellm.runtimes.api.chat import Chat
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import Model
+from edgellm.runtimes.api.stream import Stream
 from edgellm.runtimes.options import LoadOptions
-from edgellm.runtimes.stream import Stream
 
 CONTEXT = 2560
 FIRST, ANSWER, SECOND = 1936, 64, 128  # tokens of the first message, its answer, the next message

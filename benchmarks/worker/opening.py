@@ -11,7 +11,7 @@ import psutil
 
 import edgellm
 from edgellm.children import child_command, child_environment
-from edgellm.runtimes.model import Model
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.protocol import EventSink, ignore_events
 
 CONTEXT = 1024  # tokens

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgellm.checkpoint.json_file import read_json
 from edgellm.errors import InputError
 from edgellm.files import keep_json
+from edgellm.json_file import read_json
 from edgellm.jsonfields import JsonObject
 
 _MAX_BYTES = 1 << 20

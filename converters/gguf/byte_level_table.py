@@ -9,10 +9,10 @@ tokens whose names it takes for a sign that they are special.
 import re
 from collections.abc import Mapping
 
-from edgellm.checkpoint.json_file import show
 from edgellm.converters.gguf.template import added_ends
 from edgellm.converters.gguf.token_table import TokenTable
 from edgellm.errors import UnsupportedError
+from edgellm.json_file import show
 from edgellm.tokenizer.added_tokens import AddedToken, overlapping
 from edgellm.tokenizer.pretokenizers import adds_prefix_space, find_pre_tokenizer
 from edgellm.tokenizer.sentencepiece_model import PieceType

@@ -12,13 +12,13 @@ saves Llama and Mistral tokenizers. Two of llama.cpp's tokenizers come close:
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from edgellm.checkpoint.json_file import show
 from edgellm.converters.gguf.byte_level_table import seen_as_it_is, token_types
 from edgellm.converters.gguf.merging import check_spellings, is_symbol, may_form, spell, splits
 from edgellm.converters.gguf.sentencepiece_table import BYTE_TOKEN
 from edgellm.converters.gguf.template import added_ends
 from edgellm.converters.gguf.token_table import TokenTable
 from edgellm.errors import UnsupportedError
+from edgellm.json_file import show
 from edgellm.tokenizer.added_tokens import AddedToken, overlapping
 from edgellm.tokenizer.sentencepiece_model import PieceType
 from edgellm.tokenizer.text_rules import SPACE, SpacePrefix, TextRules

@@ -14,10 +14,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgellm.checkpoint.json_file import show
 from edgellm.converters.gguf.merging import check_spellings, may_form, spell
 from edgellm.converters.gguf.token_table import TokenTable
 from edgellm.errors import FormatError, UnsupportedError
+from edgellm.json_file import show
 from edgellm.tokenizer.added_tokens import AddedToken
 from edgellm.tokenizer.sentencepiece_model import (
     Piece,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError
+from edgellm.json_file import show
 from edgellm.tokenizer.sentencepiece_model import PieceType
 from edgellm.tokenizer.text_rules import TextRules
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgellm.checkpoint import Checkpoint
-from edgellm.checkpoint.json_file import show
 from edgellm.converters.bindings import llama, log_to
 from edgellm.converters.gguf.vocabulary import Vocabulary, write_vocabulary_file
 from edgellm.errors import FormatError, RuntimeFailure, UnsupportedError
-from edgellm.tokenizer import used_tokenizer
+from edgellm.json_file import show
+from edgellm.tokenizer.facts import used_tokenizer
 from edgellm.tokenizer.text_rules import TextRules
 
 _SPACE_PREFIX = b"tokenizer.ggml.add_space_prefix"

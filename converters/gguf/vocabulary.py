@@ -13,7 +13,7 @@ from edgellm.converters.gguf.sentencepiece_table import sentencepiece_table
 from edgellm.converters.gguf.token_table import TokenTable, check_tokens, padded
 from edgellm.errors import FormatError, InputError
 from edgellm.spec import ModelSpec
-from edgellm.tokenizer import used_tokenizer
+from edgellm.tokenizer.facts import used_tokenizer
 from edgellm.tokenizer.settings import TokenizerSettings, read_tokenizer_settings
 from edgellm.tokenizer.text_rules import METADATA_KEY
 from edgellm.tokenizer.tokenizer_json import read_tokenizer_json

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from edgellm.checkpoint.json_file import file_bytes
 from edgellm.errors import FormatError, InputError
+from edgellm.json_file import file_bytes
 
 
 def contained_file(folder: Path, name: str) -> Path:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError
+from edgellm.json_file import show
 
 MAX_INTEGER = 2**31 - 1
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from edgellm.checkpoint.contained import contained_file
 from edgellm.checkpoint.fields import Fields
 from edgellm.checkpoint.generation import GenerationConfig, read_generation_config
-from edgellm.checkpoint.json_file import os_reason, read_json, show
 from edgellm.checkpoint.safetensors_header import StoredTensor
 from edgellm.checkpoint.weights import read_weights
 from edgellm.errors import FormatError, InputError, UnsupportedError
+from edgellm.json_file import os_reason, read_json, show
 
 if TYPE_CHECKING:
     from edgellm.checkpoint.rows import F32Array

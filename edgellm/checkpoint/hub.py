@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import InputError
+from edgellm.json_file import show
 from edgellm.progress import ProgressSink, ignore_progress
 
 # Everything a conversion reads, and nothing else: no pickles, no code, no other formats' folders.

@@ -9,9 +9,9 @@ from io import FileIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edgellm.checkpoint.json_file import os_reason
 from edgellm.checkpoint.safetensors_header import StoredTensor
 from edgellm.errors import FormatError, InputError
+from edgellm.json_file import os_reason
 from edgellm.spec import DType
 
 F32Array = NDArray[np.float32]

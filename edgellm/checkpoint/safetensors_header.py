@@ -10,8 +10,8 @@ from math import prod
 from pathlib import Path
 
 from edgellm.checkpoint.fields import Fields
-from edgellm.checkpoint.json_file import file_bytes, os_reason, parse_json, show
 from edgellm.errors import FormatError, InputError, UnsupportedError
+from edgellm.json_file import file_bytes, os_reason, parse_json, show
 from edgellm.spec import DType
 from edgellm.units import format_bytes
 

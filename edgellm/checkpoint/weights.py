@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgellm.checkpoint.contained import contained_file
-from edgellm.checkpoint.json_file import read_json, show
 from edgellm.checkpoint.safetensors_header import StoredTensor, read_header
 from edgellm.errors import FormatError, InputError, UnsupportedError
+from edgellm.json_file import read_json, show
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

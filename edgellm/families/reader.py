@@ -1,13 +1,13 @@
 """A checkpoint's config.json and tensors, checked against each other, as a ModelSpec."""
 
 from edgellm.checkpoint import Checkpoint, Fields, TokenizerFiles
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError, UnsupportedError
 from edgellm.families.dimensions import read_dimensions
 from edgellm.families.registry import find_family
 from edgellm.families.rope import read_rope
 from edgellm.families.tensors import find_head, ignored_buffers, match_tensors
 from edgellm.families.windows import read_sliding_window
+from edgellm.json_file import show
 from edgellm.spec import ModelSpec
 
 MAX_CONTEXT = 2**27  # tokens

@@ -3,13 +3,13 @@
 from types import MappingProxyType
 
 from edgellm.checkpoint import Fields
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError, UnsupportedError
 from edgellm.families.family import Family
 from edgellm.families.llama import LLAMA
 from edgellm.families.mistral import MISTRAL
 from edgellm.families.qwen2 import QWEN2
 from edgellm.families.qwen3 import QWEN3
+from edgellm.json_file import show
 
 FAMILIES = MappingProxyType({family.name: family for family in (LLAMA, MISTRAL, QWEN2, QWEN3)})
 

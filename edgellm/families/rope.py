@@ -1,8 +1,8 @@
 """Rotary position settings, as transformers 4 and 5 write them."""
 
 from edgellm.checkpoint import Fields
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError, UnsupportedError
+from edgellm.json_file import show
 from edgellm.spec import RopeScaling
 
 DEFAULT_THETA = 10_000.0

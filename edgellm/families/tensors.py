@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgellm.checkpoint import Checkpoint
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError, UnsupportedError
 from edgellm.families.dimensions import Dimensions
 from edgellm.families.family import Dim, Family
+from edgellm.json_file import show
 from edgellm.spec import Role, TensorSpec
 
 EMBEDDING = "model.embed_tokens.weight"

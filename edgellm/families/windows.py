@@ -1,9 +1,9 @@
 """Sliding-window attention, as each family's config.json states it."""
 
 from edgellm.checkpoint import Fields
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import FormatError, UnsupportedError
 from edgellm.families.family import Family, SlidingWindow
+from edgellm.json_file import show
 
 _LAYER_TYPES = ("full_attention", "sliding_attention")
 _DEFAULT_FIRST_LAYER = 28  # transformers' max_window_layers for Qwen2 and Qwen3

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgellm.checkpoint import Checkpoint, TokenizerFiles
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import InputError
+from edgellm.json_file import show
 from edgellm.tokenizer.pretokenizers import find_pre_tokenizer
 from edgellm.tokenizer.sentencepiece_model import PieceType, read_sentencepiece, require_supported
 from edgellm.tokenizer.settings import read_tokenizer_settings

@@ -10,8 +10,8 @@ stays: llama.cpp's tables are of Unicode 15.1, so the 4,382 letters and digits t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgellm.checkpoint.json_file import show
 from edgellm.errors import UnsupportedError
+from edgellm.json_file import show
 from edgellm.tokenizer.tokenizer_json import Component, TokenizerJson
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from edgellm.checkpoint.json_file import file_bytes
 from edgellm.errors import FormatError, InputError, UnsupportedError
+from edgellm.json_file import file_bytes
 from edgellm.units import format_bytes
 
 MAX_MODEL_BYTES = 12 << 20  # 256k pieces take 5 MB

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgellm.checkpoint import Fields, TokenizerFiles
-from edgellm.checkpoint.json_file import file_bytes, read_json, show
 from edgellm.errors import FormatError, InputError
+from edgellm.json_file import file_bytes, read_json, show
 from edgellm.tokenizer.added_tokens import AddedToken
 from edgellm.units import format_bytes
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgellm.checkpoint import Fields
-from edgellm.checkpoint.json_file import read_json, show
 from edgellm.errors import FormatError, UnsupportedError
+from edgellm.json_file import read_json, show
 from edgellm.tokenizer.added_tokens import AddedToken
 from edgellm.tokenizer.settings import added_token
 

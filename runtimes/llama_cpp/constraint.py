@@ -7,7 +7,6 @@ from time import perf_counter
 
 from edgellm.closing import Closing
 from edgellm.errors import UsageError
-from edgellm.runtimes.gbnf import check_grammar
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import StatusError
@@ -23,11 +22,13 @@ class Constraint(Closing):
         self, grammar: str, vocabulary: Vocabulary, context: Context, shown: tuple[str, ...] = ()
     ) -> None:
         """shown: control tokens that are text in this answer. Raises UsageError."""
+        from edgellm.runtimes.grammars.gbnf import check_grammar
+
         check_grammar(grammar)
         self._context = context
         self._end = vocabulary.engine_end
         self.unseen = vocabulary.unseen(shown)
-        with context.held():
+        with context.hold():
             handle = llama.llama_sampler_init_grammar(vocabulary.handle, grammar.encode(), b"root")
         if not handle:
             raise UsageError("llama.cpp cannot follow this grammar; simplify it")
@@ -49,7 +50,7 @@ class Constraint(Closing):
         if token in self.unseen:
             return False
         self._candidate.id, self._candidate.logit = token, 0.0
-        with self._context.held():
+        with self._context.hold():
             llama.llama_sampler_apply(self.handle, self._candidates)
         return bool(self._candidate.logit == 0)
 
@@ -57,7 +58,7 @@ class Constraint(Closing):
         """Go on behind an allowed token. Raises UsageError when that took too long."""
         self._begun = _begun(self._begun + self._piece(token)) or b""
         began = perf_counter()
-        with self._context.held():
+        with self._context.hold():
             llama.llama_sampler_accept(self.handle, token)
         self.check_time(perf_counter() - began)
 

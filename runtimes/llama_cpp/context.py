@@ -58,7 +58,10 @@ class Context:
 
     @contextmanager
     def hold(self) -> Iterator[llama.llama_context_p]:
-        """Keep the context to oneself, and from being closed, for calls that are not made here."""
+        """Keep the context to oneself, and from being closed, for calls that are not made here.
+
+        Raises RuntimeFailure once the model has been closed.
+        """
         with self._native:
             yield self.handle
 
@@ -126,6 +129,14 @@ class Context:
         with self._native:
             return np.ctypeslib.as_array(llama.llama_get_logits(self.handle), (rows, n_vocab))
 
+    def raw_logits(self, n_vocab: int, rows: int) -> list[memoryview]:
+        """The bytes of each row of logits(), for those who can do without numpy and its 11 MiB."""
+        row_type = ctypes.c_float * n_vocab
+        with self._native:
+            first = llama.llama_get_logits(self.handle)
+            held = ctypes.cast(first, ctypes.POINTER(row_type * rows)).contents
+        return [memoryview(row).cast("B") for row in held]
+
     def row(self, n_vocab: int, row: int) -> "NDArray[np.float32]":
         """Logits of one token of the last batch, -1 being its last: llama.cpp's, [n_vocab]."""
         import numpy as np
@@ -138,13 +149,6 @@ class Context:
         with self._native:
             token: int = llama.llama_sampler_sample(chain, self._handle or self.handle, row)
             return token
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """The model stays until this is left. Raises RuntimeFailure once it has been closed."""
-        with self._native:
-            self.check_open()
-            yield
 
     @contextmanager
     def heeding(self, cancel: CancelToken) -> Iterator[None]:

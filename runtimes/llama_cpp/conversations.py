@@ -13,8 +13,6 @@ from edgellm.runtimes.llama_cpp.fingerprint import Origin
 from edgellm.runtimes.llama_cpp.sequences import Sequences
 from edgellm.runtimes.llama_cpp.shifting import shared
 from edgellm.runtimes.llama_cpp.state import SequenceMemory
-from edgellm.runtimes.llama_cpp.state_file import new_state, open_state
-from edgellm.runtimes.llama_cpp.state_key import key_for_restoring, key_for_saving
 from edgellm.runtimes.llama_cpp.transcript import Part
 
 Parts = tuple[Part, ...]
@@ -37,6 +35,9 @@ class Conversations:
         Returns how many those are; 0 when nothing was written. Raises OutputError, StatusError,
         IntegrityError when the model's file is no longer the one that was loaded.
         """
+        from edgellm.runtimes.llama_cpp.state_file import new_state
+        from edgellm.runtimes.llama_cpp.state_key import key_for_saving
+
         number, held, parts = self._sequences.holder(tokens)
         count = shared(held, tokens)
         if not count or not (self._memory.in_pieces or count == len(held)):
@@ -55,6 +56,9 @@ class Conversations:
 
         Raises IntegrityError, StatusError.
         """
+        from edgellm.runtimes.llama_cpp.state_file import open_state
+        from edgellm.runtimes.llama_cpp.state_key import key_for_restoring
+
         key = key_for_restoring(self._origin.cache_dir, path)
         with open_state(path, key, self._origin.fingerprint()) as reader:
             tokens = reader.tokens

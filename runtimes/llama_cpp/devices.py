@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edgellm.gpus.gpu import clean_name
+from edgellm.runtimes.choosing.surroundings import Device
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.library import load_library
-from edgellm.runtimes.surroundings import Device
 
 _GPU, _INTEGRATED_GPU = 1, 2  # enum ggml_backend_dev_type
 GPUS = (_GPU, _INTEGRATED_GPU)

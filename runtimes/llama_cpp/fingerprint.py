@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from edgellm.errors import InputError, IntegrityError
@@ -87,6 +86,8 @@ def rope_context(file: GGUFFile, context_tokens: int) -> int:
 
 def fingerprint(model_sha256: str, setup: CacheSetup) -> dict[str, str]:
     """Texts by name, as an error shows them."""
+    from importlib.metadata import version
+
     build = f"{version('llama-cpp-python')} ({_build_sha256(Path(llama._lib._name))[:16]})"
     return {
         "model": model_sha256,

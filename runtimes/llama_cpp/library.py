@@ -13,7 +13,7 @@ from edgellm.runtimes.llama_cpp.bindings import llama
 
 ENGINE = "llama.cpp"
 _KEPT_LINES = 2000
-_WARN, _ERROR, _CONTINUED = 3, 4, 5  # enum ggml_log_level
+_DEBUG, _WARN, _ERROR, _CONTINUED = 1, 3, 4, 5  # enum ggml_log_level
 _SHOWN_LINES = 3
 
 
@@ -77,6 +77,8 @@ class Library:
         with self._lock:
             if level != _CONTINUED:
                 self._level = level
+            if self._level == _DEBUG:
+                return  # a dozen lines for each layer: they would crowd out the others
             logged = self._partial + (text or b"").decode("utf-8", "replace")
             *whole, self._partial = logged.split("\n")
             for line in whole:

@@ -27,8 +27,6 @@ from edgellm.runtimes.llama_cpp.logged_memory import BufferBytes
 from edgellm.runtimes.llama_cpp.prompts import read_prompt
 from edgellm.runtimes.llama_cpp.sampling import Sampler
 from edgellm.runtimes.llama_cpp.sequences import CachedSequence, MemoryKind, Sequences
-from edgellm.runtimes.llama_cpp.speculation.decoder import SpeculativeDecoder
-from edgellm.runtimes.llama_cpp.speculation.speculation import Speculation
 from edgellm.runtimes.llama_cpp.state import SequenceMemory
 from edgellm.runtimes.llama_cpp.transcript import all_tokens
 from edgellm.runtimes.llama_cpp.vocabulary import Vocabulary
@@ -37,6 +35,8 @@ from edgellm.runtimes.protocol import ModelInfo, Request, nothing_to_drop
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgellm.runtimes.llama_cpp.speculation.speculation import Speculation
 
 _READS_AGAIN = (
     "this model's layers keep a state or a window, which cannot go back: it goes on from the last "
@@ -58,7 +58,7 @@ class LlamaCppModel(Closing):
         buffers: BufferBytes,
         origin: Origin,
         embedder: Embedder,
-        speculation: Speculation | None,
+        speculation: "Speculation | None",
     ) -> None:
         self._library = library
         self._handle: llama.llama_model_p | None = handle
@@ -153,7 +153,9 @@ class LlamaCppModel(Closing):
             self._context.heeding(cancel),
             self._guessing(cancel),
         ):
-            sequence = self._sequences.begin(tokens, may_shift=_may_lose(request))
+            sequence = self._sequences.begin(
+                tokens, may_shift=_may_lose(request), keep=request.keep
+            )
             yield from self._told_once()
             answer = Answer(
                 self._sequences,
@@ -182,6 +184,8 @@ class LlamaCppModel(Closing):
         exact = sampling.temperature == 0 or sampling.seed is not None
         if speculation is None or not speculation.helps(exact=exact):
             return PlainDecoder(self._context, sequence, sampler)
+        from edgellm.runtimes.llama_cpp.speculation.decoder import SpeculativeDecoder
+
         return SpeculativeDecoder(
             self._context,
             sequence,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from edgellm.errors import FormatError, UnsupportedError, UsageError
 from edgellm.formats import KVFormat
 from edgellm.gguf_file import GGUFFile
-from edgellm.quant_tables import load_tables
+from edgellm.quant_tables import load_kv_formats
 
 MAX_LAYERS = 512
 MAX_EXPERTS = 1024
@@ -38,7 +38,7 @@ class KVFormats:
 
 def allowed_kv_formats() -> Mapping[str, KVFormat]:
     """K and V formats that do not abort; llama.cpp's interface accepts more than it can run."""
-    return load_tables().kv_formats
+    return load_kv_formats()
 
 
 def read_facts(file: GGUFFile) -> ModelFacts:

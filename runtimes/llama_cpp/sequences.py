@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context, NoRoomError
 from edgellm.runtimes.llama_cpp.library import StatusError
 from edgellm.runtimes.llama_cpp.shifting import Gap, find_gap, shared
@@ -24,6 +25,12 @@ class MemoryKind:
 
     recurrent: bool  # its state is the whole text's: nothing can be taken back
     window: int  # tokens that sliding-window layers see; 0 when every layer sees all
+
+    @classmethod
+    def of(cls, model: llama.llama_model_p) -> "MemoryKind":
+        """That of a loaded model."""
+        recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
+        return cls(recurrent, llama.llama_model_n_swa(model))
 
     @property
     def branches(self) -> bool:
@@ -61,6 +68,7 @@ class CachedSequence:
         self.tokens: list[int] = []
         self.parts: tuple[Part, ...] = ()  # the text of the tokens, as far as it is known
         self.used = 0  # which answer it was used for last
+        self.keep = False  # whether it waits for another prompt when one leaves it
         self.ubatch = context.ubatch
         self.moved = False  # since the last batch
 
@@ -115,7 +123,7 @@ class CachedSequence:
 
     def clear(self) -> None:
         self.tokens = []
-        self.moved = False
+        self.keep = self.moved = False
         self._context.cut(0, -1)
 
     def leave_out(self, gap: Gap) -> None:
@@ -154,12 +162,13 @@ class Sequences:
         self.current = CachedSequence(context, kind, self._drop_oldest)
 
     def begin(
-        self, tokens: list[int], *, fresh: int = 1, may_shift: bool = False
+        self, tokens: list[int], *, fresh: int = 1, may_shift: bool = False, keep: bool = True
     ) -> CachedSequence:
         """The current sequence, holding as much of these tokens as any sequence did.
 
         Sequences that it leaves are parked. fresh: tokens at the end that it must not hold, so
         that they are computed. may_shift: whether turns that left may leave the cache likewise.
+        keep: whether it shall be parked in its turn; one that goes on from a kept one is anyway.
         """
         current = self.current
         if may_shift:
@@ -168,11 +177,14 @@ class Sequences:
         parked = max(self._parked, key=lambda held: shared(held.tokens, tokens), default=None)
         if parked is not None and shared(parked.tokens, tokens) > length:
             length = min(shared(parked.tokens, tokens), len(tokens) - fresh)
-            self.park(keep=parked)
+            self.park(spare=parked)
             self._resume(parked, length)
+            current.keep = length == len(parked.tokens)
         elif length + _FEW <= len(current.tokens):
             self.park()
+            current.keep = False
         self.lost |= not current.cut(length) and length >= _FEW
+        current.keep |= keep
         current.used = next(self._answers)
         return current
 
@@ -182,20 +194,20 @@ class Sequences:
         for parked in self._parked:
             yield parked.parts
 
-    def park(self, keep: Parked | None = None) -> None:
+    def park(self, spare: Parked | None = None) -> None:
         """Set the current sequence aside where that can be; it still holds its tokens.
 
         One whose tokens were just moved cannot: a cancelled batch would spoil the shared cells.
 
-        keep: a parked sequence that must not make room for it.
+        spare: a parked sequence that must not make room for it.
         """
-        if not self._kind.branches or not self.current.tokens or self.current.moved:
+        current = self.current
+        if not (self._kind.branches and current.keep and current.tokens) or current.moved:
             return
         if len(self._parked) == PARKED:
-            self._drop(min((p for p in self._parked if p is not keep), key=lambda p: p.used))
+            self._drop(min((p for p in self._parked if p is not spare), key=lambda p: p.used))
         taken = {parked.number for parked in self._parked}
         number = next(number for number in count(1) if number not in taken)
-        current = self.current
         self._context.copy(0, number, len(current.tokens))
         self._parked.append(Parked(number, current.tokens.copy(), current.parts, current.used))
 
@@ -219,6 +231,7 @@ class Sequences:
         self.current.clear()
         restore(self._drop_oldest)
         self.current.tokens, self.current.parts = list(tokens), parts
+        self.current.keep = True
         self.current.used = next(self._answers)
 
     def _shift(self, tokens: list[int]) -> None:
@@ -232,7 +245,7 @@ class Sequences:
         if gap is None or one is None or gap.held <= most:
             return
         if isinstance(one, Parked):
-            self.park(keep=one)
+            self.park(spare=one)
             self._resume(one, len(one.tokens))
         end = gap.start + gap.length
         for parked in self._parked.copy():

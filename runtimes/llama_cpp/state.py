@@ -12,13 +12,16 @@ import ctypes
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
 from edgellm.runtimes.llama_cpp.library import StatusError
-from edgellm.runtimes.llama_cpp.state_file import StateWriter
 
-Writing = AbstractContextManager[StateWriter]
+if TYPE_CHECKING:
+    from edgellm.runtimes.llama_cpp.state_file import StateWriter
+
+Writing = AbstractContextManager["StateWriter"]
 
 PIECE_BYTES = 8 << 20
 MAX_PIECES = 4096
@@ -105,7 +108,7 @@ class SequenceMemory:
         piece: range,
         buffer: "ctypes.Array[ctypes.c_uint8]",
         size: int,
-        file: StateWriter,
+        file: "StateWriter",
     ) -> None:
         with self._passing(holder, piece) as number, self.context.hold() as handle:
             got = llama.llama_state_seq_get_data(handle, buffer, size, number)

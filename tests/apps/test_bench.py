@@ -2,36 +2,35 @@
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from edgellm.apps.cli.bench import measure
 from edgellm.apps.cli.speed_prompts import PromptWriter
 from edgellm.apps.cli.speed_report import Figure, Report
-from edgellm.apps.cli.speed_test import Course, Sample, SpeedTest
+from edgellm.apps.cli.speed_rounds import Course, Sample, SpeedRounds
 from edgellm.apps.cli.speed_timing import greedy, time_answer
+from edgellm.errors import UsageError
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.launch import Launch
-from edgellm.runtimes.model import Model
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import ModelInfo
-from edgellm.testing import FakeRuntime
 from tests.apps.conftest import Cli
 from tests.support.gguf import TinyLlama
+from tests.support.models import fake_launch, fake_model
 
 BRIEF = ("-p", "24", "-n", "6", "-r", "2", "--threads", "1", "--context", "256")
+TALKS = {"answer": ["word " * 100]}
 MEDIANS = {"load_s", "first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s"}
 
 
 @pytest.fixture
 def gguf(tmp_path: Path) -> Path:
     return TinyLlama().write(tmp_path / "model.gguf")
-
-
-def fake(runtime: FakeRuntime) -> Model:
-    return Model(Launch(Path("any.gguf"), LoadOptions(), runtime, isolation="none").open())
 
 
 def test_json_holds_medians_samples_and_settings(cli: Cli, gguf: Path) -> None:
@@ -51,21 +50,23 @@ def test_the_worker_is_measured_unless_asked_otherwise(cli: Cli, gguf: Path) -> 
 
 
 def test_the_table_names_tests_as_llama_bench_does_and_fits_80_columns(
-    cli: Cli, gguf: Path, monkeypatch: pytest.MonkeyPatch
+    gguf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(gguf.parent)
-    ran = cli("bench", gguf.name, *BRIEF, "-d", "0,32", "--isolation", "none")
-    names = [line.partition("  ")[0] for line in ran.out.splitlines()]
+    measure(fake_launch(Path(gguf.name), **TALKS), Course(24, 6, (0, 32), 2), json=False)
+    out, err = capsys.readouterr()
+    names = [line.partition("  ")[0] for line in out.splitlines()]
     assert {"pp24", "tg6", "pp24 @ d32", "tg6 @ d32"} <= set(names)
-    assert max(map(len, ran.out.splitlines())) <= 80
-    assert "round 2 of 2" in ran.err
+    assert max(map(len, out.splitlines())) <= 80
+    assert "round 2 of 2" in err
 
 
-def test_a_context_that_is_too_small_is_refused(cli: Cli, gguf: Path) -> None:
-    ran = cli("bench", gguf, "-p", "200", "-d", "100", "--context", "256", "--isolation", "none")
-    assert ran.code == 2
-    assert "needs a context of 300 tokens" in ran.err
-    assert ran.out == ""
+def test_a_context_that_is_too_small_is_refused(
+    gguf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="needs a context of 300 tokens"):
+        measure(fake_launch(gguf, context=256), Course(200, 6, (100,), 1), json=False)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("depth", ["x", "-1", "0,", "8,8"])
@@ -74,22 +75,22 @@ def test_depths_that_are_none_are_refused(cli: Cli, gguf: Path, depth: str) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-def test_an_interrupt_prints_the_rounds_so_far_and_exits_130(home: Path, gguf: Path) -> None:
-    command = [sys.executable, "-m", "edgellm", "bench", str(gguf), *BRIEF, "-r", "100000"]
-    run = subprocess.Popen(
-        [*command, "--isolation", "none"],
-        env={**os.environ, "EDGELLM_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert run.stderr is not None
-    while not run.stderr.readline().startswith(b"round 1 "):
-        pass
-    run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=60)
-    assert run.returncode == 130
-    assert b"\npp24 " in out
-    assert b"Traceback" not in err
+def test_an_interrupt_prints_the_rounds_so_far_and_exits_130(
+    gguf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts: list[str] = []
+
+    def interrupted(prompt: str) -> str:
+        prompts.append(prompt)
+        if len(prompts) == 8:  # in round 2: each takes three answers, and one comes to warm up
+            os.kill(os.getpid(), signal.SIGINT)
+        return "word " * 100
+
+    launch = fake_launch(gguf, answer=interrupted, decode_s=0.001)
+    with pytest.raises(typer.Exit) as left:
+        measure(launch, Course(24, 6, (0,), 100_000), json=False)
+    assert left.value.exit_code == 130
+    assert "\npp24 " in capsys.readouterr().out
 
 
 def test_prompts_have_the_tokens_asked_for_and_keep_their_beginning(gguf: Path) -> None:
@@ -110,17 +111,19 @@ def test_reading_is_timed_behind_the_depth_alone() -> None:
         read.append(prompt)
         return "word " * 100
 
-    runtime = FakeRuntime(answer=say, prefill_s=0.001, context=512)
-    test = SpeedTest(lambda: fake(runtime), Course(40, 5, (64,), 1), CancelToken())
-    (_, first), (number, sample) = test.rounds()
+    def load() -> Model:
+        return fake_model(answer=say, prefill_s=0.001)
+
+    rounds = SpeedRounds(load, Course(40, 5, (64,), 1), CancelToken())
+    (_, first), (number, sample) = rounds.samples()
     assert (number, sample.depth, first.depth) == (1, 64, 64)
     before, prompt = read[1], read[2]
     assert prompt.startswith(before)
 
 
 def test_the_callers_clock_sees_the_time_of_each_token() -> None:
-    runtime = FakeRuntime(answer=["one two three four five six"], decode_s=0.02, prefill_s=0.01)
-    with fake(runtime) as model:
+    said = ["one two three four five six"]
+    with fake_model(answer=said, decode_s=0.02, prefill_s=0.01) as model:
         times = time_answer(lambda prompt, tokens: greedy(model, prompt, tokens), "a b c d", 6)
     assert times.decode_s >= 6 * 0.02
     assert times.prefill_s >= 4 * 0.01
@@ -129,7 +132,7 @@ def test_the_callers_clock_sees_the_time_of_each_token() -> None:
 
 
 def test_the_four_keys_are_medians_at_the_first_depth(gguf: Path) -> None:
-    with fake(FakeRuntime()) as model:
+    with fake_model() as model:
         info: ModelInfo = model.info
     samples = [
         Sample(d, 1.0 + d, 2.0, rate + d, rate, rate) for rate in (3.0, 9.0, 5.0) for d in (8, 0)

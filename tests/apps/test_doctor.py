@@ -6,7 +6,7 @@ import pytest
 
 from edgellm.apps.cli.doctor import machine_lines, runtime_lines
 from edgellm.hardware import Hardware
-from edgellm.runtimes.selection import rank_runtimes
+from edgellm.runtimes.choosing.selection import rank_runtimes
 from tests.apps.conftest import Cli
 from tests.support.machines import MACHINES, everything, machine
 

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from time import sleep
 
+import psutil
 import pytest
 
 import edgellm
@@ -17,6 +19,7 @@ from edgellm.errors import BudgetError, Cancelled, InputError, RuntimeFailure, U
 from edgellm.events import Event
 from edgellm.progress import Progress
 from edgellm.runtimes.cancel import CancelToken
+from edgellm.runtimes.choosing.selection import Candidate
 from edgellm.store import Store
 from edgellm.testing import FakeRuntime
 from tests.support.checkpoints import write_checkpoint
@@ -40,7 +43,7 @@ def test_an_artifact_is_loaded_as_its_plan_says(artifact: Artifact) -> None:
 
 def test_a_budget_below_the_plan_is_refused_before_anything_is_loaded(artifact: Artifact) -> None:
     events: list[Event] = []
-    with pytest.raises(BudgetError, match="convert it again with --memory 10MiB") as refusal:
+    with pytest.raises(BudgetError, match="convert it again for 10MiB of memory") as refusal:
         edgellm.load(artifact.folder, memory=10 << 20, on_event=events.append)
     assert refusal.value.needed_bytes == artifact.plan.memory.total_bytes
     assert refusal.value.parts["weights_bytes"] == artifact.plan.memory.weights_bytes
@@ -73,8 +76,8 @@ def test_a_checkpoint_is_converted_on_first_use(checkpoint: Path, home: Path) ->
 
 def test_a_checkpoint_that_does_not_fit_is_refused_with_what_would(checkpoint: Path) -> None:
     with pytest.raises(BudgetError) as refusal:
-        edgellm.load(checkpoint, memory="44MiB", context=256)
-    assert refusal.value.needed_bytes > refusal.value.budget_bytes == 44 << 20
+        edgellm.load(checkpoint, memory="38MiB", context=256)
+    assert refusal.value.needed_bytes > refusal.value.budget_bytes == 38 << 20
     assert refusal.value.parts["total_bytes"] == refusal.value.needed_bytes
 
 
@@ -86,7 +89,13 @@ def test_a_cancel_during_verification_is_heard(artifact: Artifact) -> None:
 
 def test_a_cancel_ends_a_conversion(checkpoint: Path) -> None:
     cancel = CancelToken()
-    threading.Timer(0.3, cancel.cancel).start()
+
+    def cancel_once_it_runs() -> None:
+        while not psutil.Process().children():
+            sleep(0.01)
+        cancel.cancel()
+
+    threading.Thread(target=cancel_once_it_runs).start()
     with pytest.raises(Cancelled, match="goes on from there"):
         edgellm.load(checkpoint, memory="1GiB", context=256, cancel=cancel)
 
@@ -141,3 +150,15 @@ def test_the_way_to_load_imports_nothing_that_would_keep_a_user_waiting() -> Non
     command = [sys.executable, "-c", probe]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert shown.stdout.strip() == "set()"
+
+
+def test_a_device_is_chosen_where_llama_cpp_was_built_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Candidate("llama.cpp CUDA", "llama.cpp", True, "all layers", "a GPU", -1)
+    monkeypatch.setattr("edgellm.runtimes.choosing.choice.choose_runtime", lambda *asked: found)
+    model, layers = Loadable(tmp_path / "model.gguf", None), []
+    for gpus in (frozenset(), frozenset({"CUDA"})):
+        monkeypatch.setattr("edgellm.apps.launching.llama_cpp_gpus", lambda gpus=gpus: gpus)
+        layers.append(launch(model, {}, Store(tmp_path)).options.gpu_layers)
+    assert layers == [0, -1]

@@ -26,20 +26,20 @@ from tests.support.specs import make_spec
 TABLES = load_tables()
 SPEC = make_spec(layers=8, hidden=512, ffn=1024, vocab=2048)
 MIB = 2**20
-TIGHT = ("--memory", "56MiB", "--context", "256")
+TIGHT = ("--memory", "50MiB", "--context", "256")
 
 
 @pytest.fixture(scope="module")
 def report() -> CurveReport:
     spec = make_spec()
-    plan = make_plan(spec, Budget(512, memory_bytes=56_900_000), TABLES)
+    plan = make_plan(spec, Budget(512, memory_bytes=50_600_000), TABLES)
     return CurveReport.of(spec, plan, TABLES, StaticSensitivity(spec, TABLES))
 
 
 def explanation_of_noise() -> Iterator[str]:
     """The longest kind of explanation: every tensor differs."""
     judge = NoiseSensitivity(SPEC, TABLES, made_up_calibration(SPEC), made_up_errors(SPEC, TABLES))
-    budget = Budget(512, memory_bytes=66 * MIB)
+    budget = Budget(512, memory_bytes=60 * MIB)
     plan = make_plan(SPEC, budget, TABLES, sensitivity=judge)
     return explanation_lines(SPEC, explain(SPEC, plan, budget, TABLES, judge))
 

@@ -1,18 +1,12 @@
-"""`edgellm run` on the worker: shapes of answers, places of weights, and an engine that dies."""
+"""`edgellm run` on the worker: shapes of answers and places of weights."""
 
 import json
-import os
-import signal
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edgellm.apps.cli.answer import report_json
 from edgellm.events import Done, MemoryUse, Timings, ToolCall, Usage
-from edgellm.runtimes.model import Model
-from edgellm.runtimes.worker.connection import WorkerConnection
 from tests.apps.conftest import Cli
 from tests.support.gguf import TinyLlama
 
@@ -111,30 +105,3 @@ def test_weights_lie_where_asked(cli: Cli, gguf: Path, place: str) -> None:
         cli("run", gguf, "Hello", *SHORT, "--weights", weights) for weights in ("read", place)
     )
     assert read.out == there.out
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
-def test_a_worker_that_dies_is_one_line_and_exit_code_4(
-    cli: Cli, gguf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    generate = Model.generate
-
-    def generate_and_die(model: Model, *arguments: Any, **options: Any) -> Any:
-        connection = model._client._connection
-        assert isinstance(connection, WorkerConnection)
-        os.kill(connection.pid, signal.SIGKILL)
-        return generate(model, *arguments, **options)
-
-    monkeypatch.setattr(Model, "generate", generate_and_die)
-    ran = cli("run", gguf, "Hello", *SHORT, "--json")
-    assert (ran.code, ran.out) == (4, "")
-    (line,) = ran.err.splitlines()
-    assert "ended with signal 9" in line
-
-
-def test_an_answer_that_fills_the_context_says_so(cli: Cli, gguf: Path) -> None:
-    ran = cli("run", gguf, "Hello", "--context", "32", "--threads", "1", "--seed", "1", "--json")
-    assert (ran.code, ran.json["stop_reason"]) == (0, "context_full")
-    assert ran.err.splitlines() == [
-        "edgellm: the context of 32 tokens is full; the answer ends",
-    ]

@@ -88,8 +88,8 @@ def test_a_frozen_app_has_workers(
 @pytest.mark.skipif(sys.platform == "win32", reason="starts a script as a program")
 def test_a_frozen_app_renders_templates(tmp_path: Path, environment: dict[str, str]) -> None:
     program = (
-        "from edgellm.runtimes.chat_template import render\n"
-        "print(render('{{ bos_token }}!', [], bos_token='yes', eos_token=''))\n"
+        "from edgellm.runtimes.host.chat_template import TemplateHelper\n"
+        "print(TemplateHelper().render('{{ bos_token }}!', [], bos_token='yes', eos_token=''))\n"
     )
     assert run(frozen_app(tmp_path, program), env=environment) == "yes!"
 

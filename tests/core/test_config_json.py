@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgellm.checkpoint import Fields
-from edgellm.checkpoint.json_file import MAX_CONFIG_BYTES, read_json, show
 from edgellm.errors import FormatError, InputError
+from edgellm.json_file import MAX_CONFIG_BYTES, read_json, show
 
 CONFIG = Path("config.json")
 

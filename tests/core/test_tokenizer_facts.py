@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgellm.tokenizer import TokenizerFacts, describe_tokenizer
+from edgellm.tokenizer.facts import TokenizerFacts, describe_tokenizer
 from tests.support.checkpoints import write_checkpoint
 from tests.support.tokenizers import (
     IDENTITY,

@@ -7,7 +7,7 @@ import pytest
 
 import edgellm.quant_tables
 from edgellm.errors import FormatError
-from edgellm.quant_tables import load_tables
+from edgellm.quant_tables import load_kv_formats, load_tables
 from edgellm.quant_tables.loader import read_tables
 
 TABLES = Path(edgellm.quant_tables.__file__).parent
@@ -87,3 +87,7 @@ def test_a_pair_of_cache_formats_never_gives_k_fewer_bits_than_v() -> None:
     assert all(bits[key] >= bits[value] for key, value in tables.kv_pairs)
     assert {("f16", "f16"), ("q8_0", "q4_0"), ("q2_0", "q2_0")} <= set(tables.kv_pairs)
     assert {"q4_0", "iq4_nl"} == {v for k, v in tables.kv_pairs if k == "q4_0"} - {"q2_0"}
+
+
+def test_cache_formats_alone_are_those_of_the_tables() -> None:
+    assert load_kv_formats() == load_tables().kv_formats

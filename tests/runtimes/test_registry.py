@@ -29,7 +29,7 @@ def test_the_llama_cpp_class_fulfils_the_protocol() -> None:
 
 
 def test_each_engine_folder_has_a_row() -> None:
-    folders = {path.parent.name for path in FOLDER.glob("*/__init__.py")} - {"worker"}
+    folders = {path.parent.name for path in FOLDER.glob("*/runtime.py")}
     assert folders == {entry.module.split(".")[2] for entry in RUNTIMES.values()}
 
 
@@ -40,7 +40,7 @@ def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
 
 def test_the_table_and_the_protocol_import_no_engine() -> None:
     probe = (
-        "import sys, edgellm.runtimes, edgellm.runtimes.protocol, edgellm.runtimes.chat_template;"
+        "import sys, edgellm.runtimes.protocol, edgellm.runtimes.host.chat_template;"
         "print({'llama_cpp', 'numpy', 'jinja2'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", probe]

@@ -23,9 +23,9 @@ from edgellm.events import (
     ToolCall,
     Usage,
 )
-from edgellm.runtimes.calls import Call
+from edgellm.runtimes.api.calls import Call
+from edgellm.runtimes.api.client import Client
 from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.client import Client
 from edgellm.runtimes.local import LocalConnection
 from edgellm.runtimes.messages import Message, Tool
 from edgellm.runtimes.options import LoadOptions, SamplingOptions

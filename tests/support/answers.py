@@ -1,4 +1,4 @@
-"""Short answers of tiny models at temperature 0, and what they are to be compared with."""
+"""Short answers of tiny models, and what those at temperature 0 are to be compared with."""
 
 from pathlib import Path
 
@@ -16,10 +16,17 @@ def greedy(tokens: int) -> SamplingOptions:
     return SamplingOptions(temperature=0, repeat_penalty=1, max_tokens=tokens)
 
 
-def ask(model: LlamaCppModel, prompt: str, tokens: int = 20) -> Done:
-    *_, done = model.generate(Request(prompt, greedy(tokens)))
+def answer(
+    model: LlamaCppModel, prompt: str, sampling: SamplingOptions, grammar: str | None = None
+) -> Done:
+    """The end of an answer, which holds all of its text."""
+    *_, done = model.generate(Request(prompt, sampling, grammar))
     assert isinstance(done, Done)
     return done
+
+
+def ask(model: LlamaCppModel, prompt: str, tokens: int = 20) -> Done:
+    return answer(model, prompt, greedy(tokens))
 
 
 def assert_as_fresh(model: LlamaCppModel, done: Done, path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgellm.hardware import Hardware
-from edgellm.runtimes.surroundings import Device, Installed, ModelNeeds
+from edgellm.runtimes.choosing.surroundings import Device, Installed, ModelNeeds
 
 FOLDER = Path(__file__).parent / "hardware"
 MACHINES = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))

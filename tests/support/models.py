@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from edgellm.events import Done, Event, MemorySample, Timings
-from edgellm.runtimes.launch import Launch
-from edgellm.runtimes.model import Model
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.options import LoadOptions
 from edgellm.testing import FakeRuntime
 
 
-def fake_launch(**script: Any) -> Launch:
-    return Launch(Path("fake.gguf"), LoadOptions(), FakeRuntime(**script), isolation="none")
+def fake_launch(path: Path = Path("fake.gguf"), **script: Any) -> Launch:
+    return Launch(path, LoadOptions(), FakeRuntime(**script), isolation="none")
 
 
 def fake_model(**script: Any) -> Model:

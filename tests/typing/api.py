@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 import edgellm
 from edgellm.events import Done, Event, MemoryUse
-from edgellm.runtimes.chat import AsyncChat, Chat
+from edgellm.runtimes.api.chat import AsyncChat, Chat
+from edgellm.runtimes.api.model import AsyncModel, Model
+from edgellm.runtimes.api.stream import AsyncStream, Stream
 from edgellm.runtimes.connection import Connection, Service
-from edgellm.runtimes.host import Host
+from edgellm.runtimes.host.host import Host
 from edgellm.runtimes.llama_cpp.model import LlamaCppModel
 from edgellm.runtimes.llama_cpp.runtime import LlamaCppRuntime
 from edgellm.runtimes.local import LocalConnection
 from edgellm.runtimes.messages import Message, Tool
-from edgellm.runtimes.model import AsyncModel, Model
 from edgellm.runtimes.protocol import LoadedModel, ModelInfo, Runtime
-from edgellm.runtimes.stream import AsyncStream, Stream
 from edgellm.runtimes.worker.connection import WorkerConnection
 from edgellm.testing import FakeModel, FakeRuntime
 

@@ -1,7 +1,7 @@
 """What the type checkers refuse: an ignore that ignores nothing is an error here."""
 
-from edgellm.runtimes.chat import Chat
-from edgellm.runtimes.model import Model
+from edgellm.runtimes.api.chat import Chat
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.protocol import Runtime
 
 

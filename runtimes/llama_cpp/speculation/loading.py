@@ -17,16 +17,15 @@ from edgellm.runtimes.llama_cpp.sequences import MemoryKind
 from edgellm.runtimes.llama_cpp.speculation.draft_file import check_vocabularies
 from edgellm.runtimes.llama_cpp.speculation.draft_model import DraftModel
 from edgellm.runtimes.llama_cpp.speculation.findings import Draft, Guessing, find_trial
+from edgellm.runtimes.llama_cpp.speculation.memory import LOGITS_ROWS
 from edgellm.runtimes.llama_cpp.speculation.ngram import NgramProposer
 from edgellm.runtimes.llama_cpp.speculation.proposer import Proposer
 from edgellm.runtimes.llama_cpp.speculation.speculation import Speculation
-from edgellm.runtimes.llama_cpp.speculation.trial import ROOM, SIZES
+from edgellm.runtimes.llama_cpp.speculation.trial import ROOM
 from edgellm.runtimes.protocol import EventSink, ignore_events
 
-NGRAM = "ngram"  # how LoadOptions.speculate names guesses from the text itself
-LOGITS_ROWS = SIZES[-1]  # tokens of a ubatch whose logits are read
 _NO_WAY_BACK = "this model keeps a state or a window, which cannot go back over a wrong guess"
-_TOO_SMALL = f"it takes a context of at least {ROOM} tokens and a ubatch of {SIZES[-1]}"
+_TOO_SMALL = f"it takes a context of at least {ROOM} tokens and a ubatch of {LOGITS_ROWS}"
 _NONE_EXACT = (
     "speculation waits for answers with a temperature and no seed: here, batches of this model "
     "round unlike single tokens, so that other answers could come out different"
@@ -96,7 +95,7 @@ def _load_draft(
             cancel=cancel,
         )
         undo.callback(llama.llama_model_free, handle)
-        if not _can_go_back(handle):
+        if not MemoryKind.of(handle).branches:
             raise UsageError(
                 f"{draft.file.path}: cannot draft: {_NO_WAY_BACK}; use a model without one"
             )
@@ -113,8 +112,3 @@ def _load_draft(
     logged = logged_bytes(library.lines_since(mark))
     buffers = BufferBytes(llama.llama_model_size(handle), *logged)
     return DraftModel(handle, context, buffers, n_vocab, context_tokens)
-
-
-def _can_go_back(handle: llama.llama_model_p) -> bool:
-    stateful = llama.llama_model_is_recurrent(handle) or llama.llama_model_is_hybrid(handle)
-    return not stateful and llama.llama_model_n_swa(handle) == 0

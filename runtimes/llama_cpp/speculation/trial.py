@@ -17,9 +17,10 @@ from edgellm.errors import FormatError
 from edgellm.jsonfields import JsonObject
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.context import Context
+from edgellm.runtimes.llama_cpp.speculation.memory import LOGITS_ROWS
 
 # ggml's kernels change at 4 rows, which fill a rearranged block, and at 8, which fill a tile.
-SIZES = (2, 3, 4, 5, 7, 8, 12, 16)
+SIZES = (2, 3, 4, 5, 7, 8, 12, LOGITS_ROWS)
 MOST_DRAFTED = SIZES[-1] - 1
 LIMIT_S = 2.5
 _ROUNDS = 5
@@ -171,6 +172,6 @@ class _Trial:
         began = perf_counter()
         if not self._context.decode(self._tokens[place : place + size], range(size)):
             return [], 0.0
-        rows = self._context.logits(self._n_vocab, size)
+        rows = self._context.raw_logits(self._n_vocab, size)
         seconds = perf_counter() - began
-        return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows], seconds
+        return [hashlib.blake2b(row, digest_size=16).digest() for row in rows], seconds

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from edgellm.errors import RuntimeFailure
-from edgellm.runtimes.launch import Launch
-from edgellm.runtimes.model import Model
+from edgellm.runtimes.api.launch import Launch
+from edgellm.runtimes.api.model import Model
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.worker.connection import WorkerConnection
 

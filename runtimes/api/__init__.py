@@ -1,0 +1,1 @@
+"""What an embedder holds: a model, its chats, their streams, and the calls behind them."""

@@ -1,0 +1,1 @@
+"""What works beside an engine: conversations to prompts, the engine's text to events."""
