@@ -19,7 +19,6 @@ from edgellm.apps.cli.settings import setting_value
 from edgellm.artifact import MANIFEST, Artifact, open_artifact
 from edgellm.bundled import BUNDLED_NAME, bundled_checkpoint
 from edgellm.files import FileStamp
-from edgellm.gguf_file.reader import MAGIC
 from edgellm.plan import over_budget
 from edgellm.progress import ProgressSink
 from edgellm.store import Store
@@ -170,6 +169,8 @@ def is_gguf(model: str) -> bool:
         return False
     if path.suffix == ".gguf":
         return True
+    from edgellm.gguf_file.reader import MAGIC
+
     with suppress(OSError), path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
     return False
