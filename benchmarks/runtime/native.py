@@ -2,17 +2,21 @@
 
     python -m benchmarks.runtime.native SCRATCH [--size 0.5B] [--rounds N] [--threads N]
 
-Models of random weights are made in the folder SCRATCH once. All sides have the model loaded and
-take turns, so that whatever else the machine does meets them alike; a figure is the median of the
-rounds' ratios, with the quartiles around it. Decoding samples greedily on every side. The context
-is just what is read, so that ours keeps no earlier sequences: benchmarks.runtime.parked_sequences
-tells what those cost. --llama-bench PROGRAM measures the C program against llama-bench.
+Models of random weights are made in the folder SCRATCH once. The C program, the worker and one of
+the two ways to work in this process have the model loaded and take turns, so that whatever else the
+machine does meets them alike; a figure is the median of the rounds' ratios, with the quartiles
+around it. Each of those two ways gets a process of its own: threads of both would be more than the
+processors, and OpenMP then puts them to sleep at every barrier, which costs a third of decoding.
+Decoding samples greedily on every side. The context is just what is read, so that ours keeps no
+earlier sequences: benchmarks.runtime.parked_sequences tells what those cost. --llama-bench PROGRAM
+measures the C program against llama-bench.
 """
 
 import argparse
 import json
 import statistics
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,6 +36,7 @@ from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import Request
 
 UBATCH, KV = 512, "q8_0"
+HERE = ("engine", "thread")  # without a host and a connection; with both, on a thread
 PREFILL, DECODE, DEPTH = 256, 64, 16  # tokens; decoding begins behind DEPTH of them
 
 
@@ -74,14 +79,17 @@ class Ours:
 
 
 @contextmanager
-def sides(gguf: Path, threads: int, program: Path) -> Iterator[dict[str, Side]]:
-    """Every way to run the model, loaded; `native` is what the others are compared with."""
+def sides(gguf: Path, threads: int, program: Path, here: str) -> Iterator[dict[str, Side]]:
+    """Ways to run the model, loaded; `native` is what the others are compared with.
+
+    here: the one that works in this process, "engine" or "thread".
+    """
     with ExitStack() as opened:
         loop = opened.enter_context(NativeLoop(program, gguf, settings_of(threads)))
+        ours = engine(gguf, threads) if here == "engine" else api(gguf, threads, "none")
         yield {
             "native": Native(loop),
-            "engine": opened.enter_context(engine(gguf, threads)),
-            "thread": opened.enter_context(api(gguf, threads, "none")),
+            here: opened.enter_context(ours),
             "worker": opened.enter_context(api(gguf, threads, "process")),
         }
 
@@ -160,17 +168,39 @@ def quartiles(values: list[float]) -> dict[str, float]:
     return {"median": round(middle, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
-def row(size: str, plan_name: str, rates: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """The figures of one model."""
-    found: dict[str, Any] = {"size": size, "plan": plan_name}
+def row(
+    size: str, plan_name: str, here: str, rates: dict[str, dict[str, list[float]]]
+) -> dict[str, Any]:
+    """The figures of one model, with one way to work in this process."""
+    found: dict[str, Any] = {"size": size, "plan": plan_name, "here": here}
     for work, by_side in rates.items():
         found[work] = {
             "tokens_per_s": {name: round(statistics.median(x), 2) for name, x in by_side.items()},
             "over_native": compared(by_side, "native"),
-            "worker_over_thread": compared(
-                {name: by_side[name] for name in ("thread", "worker")}, "thread"
-            )["worker"],
+            "worker_over_here": compared({name: by_side[name] for name in (here, "worker")}, here)[
+                "worker"
+            ],
         }
+    return found
+
+
+def measured(
+    arguments: argparse.Namespace, size: str, plan_name: str, program: Path
+) -> dict[str, Any]:
+    gguf = prepared(arguments.scratch, size, plan_name)
+    with sides(gguf, arguments.threads, program, arguments.here) as found:
+        return row(size, plan_name, arguments.here, turns(found, arguments.rounds))
+
+
+def measured_apart(
+    arguments: argparse.Namespace, size: str, plan_name: str, here: str
+) -> dict[str, Any]:
+    """`measured` in a process of its own."""
+    words = ["--size", size, "--plan", plan_name, "--here", here]
+    counts = ["--rounds", str(arguments.rounds), "--threads", str(arguments.threads)]
+    module = [sys.executable, "-m", "benchmarks.runtime.native", str(arguments.scratch)]
+    shown = subprocess.run([*module, *words, *counts], stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(shown.stdout)
     return found
 
 
@@ -193,16 +223,21 @@ def main() -> None:
     parser.add_argument("--plan", action="append", choices=PLANS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--here", choices=HERE, help="print this way's figures as JSON, no more")
     parser.add_argument("--llama-bench", type=Path, help="its program, of the same llama.cpp")
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     program, rows = build(arguments.scratch), []
+    if arguments.here is not None:
+        (size,), (plan_name,) = arguments.size, arguments.plan
+        print(json.dumps(measured(arguments, size, plan_name, program)))
+        return
     for size in arguments.size or SIZES:
         for plan_name in arguments.plan or PLANS:
             gguf = prepared(arguments.scratch, size, plan_name)
-            with sides(gguf, arguments.threads, program) as found:
-                rows.append(row(size, plan_name, turns(found, arguments.rounds)))
-            show(rows[-1])
+            for here in HERE:
+                rows.append(measured_apart(arguments, size, plan_name, here))
+                show(rows[-1])
             if (bench := arguments.llama_bench) is not None:
                 check = against_llama_bench(program, bench, gguf, arguments.threads)
                 rows[-1]["native_over_llama_bench"] = check
