@@ -3,10 +3,10 @@
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import llama_cpp
+
+from edgellm.closing import Closing
 
 _SOURCE = Path(__file__).with_name("native_loop.c")
 _PACKAGE = Path(llama_cpp.__file__).parent
@@ -34,7 +34,7 @@ def build(scratch: Path) -> Path:
     return program
 
 
-class NativeLoop:
+class NativeLoop(Closing):
     """A running loop; a context manager that ends it."""
 
     def __init__(self, program: Path, gguf: Path, settings: Settings) -> None:
@@ -60,15 +60,7 @@ class NativeLoop:
         self._process.stdin.flush()
         return float(self._line())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._process.terminate()
         self._process.communicate()
 
