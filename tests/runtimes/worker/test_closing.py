@@ -132,7 +132,7 @@ def start_program(more: str = "") -> tuple[subprocess.Popen[str], psutil.Process
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert parent.stdout
     return parent, psutil.Process(int(parent.stdout.readline()))
