@@ -46,3 +46,10 @@ class Connection(Protocol):
     def close(self) -> None:
         """Cancel what is running, free the service and wait until it is gone."""
         ...
+
+    def abandon(self) -> None:
+        """End every call as cancelled, as soon as can be and without waiting; then close().
+
+        For a service that nobody needs any more: a process is killed in the middle of its work.
+        """
+        ...

@@ -55,6 +55,10 @@ class LocalConnection(Closing):
         """See edgellm.runtimes.connection.Connection.close."""
         self._finish()
 
+    def abandon(self) -> None:
+        """See edgellm.runtimes.connection.Connection.abandon: what runs is asked to stop."""
+        self._line.close()
+
 
 class _Line:
     """Calls that wait, and the one that runs."""

@@ -43,10 +43,20 @@ class Call(Generic[T]):
         self._future: Future[T] = Future()
         self._future.set_running_or_notify_cancel()  # from now on only the call itself ends it
 
-    def begin(self, connection: Connection, method: str, body: bytes) -> Self:
-        """Start it; once. The connection stays at least until the call has ended."""
+    def begin(
+        self,
+        connection: Connection,
+        method: str,
+        body: bytes,
+        stop: Callable[[], None] | None = None,
+    ) -> Self:
+        """Start it; once. The connection stays at least until the call has ended.
+
+        stop: what cancelling calls; None is what ends this call alone.
+        """
         self._connection = connection
-        self._stop = connection.start(method, body, self._on_item, self._on_end)
+        cancel = connection.start(method, body, self._on_item, self._on_end)
+        self._stop = stop or cancel
         if self._cancelled:
             self.cancel()
         return self

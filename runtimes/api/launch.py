@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from os import fsencode
 from pathlib import Path
 
-from edgellm.errors import EdgeLLMError, UsageError
+from edgellm.errors import Cancelled, EdgeLLMError, UsageError
 from edgellm.events import EngineFallback
 from edgellm.runtimes.api.calls import Call, Deliver, settled
 from edgellm.runtimes.api.client import Client
@@ -105,9 +105,12 @@ class Launch:
         )
 
         def settle(outcome: bytes | EdgeLLMError) -> Loaded:
+            if isinstance(outcome, Cancelled):
+                raise Cancelled(f"loading {self.path} was cancelled")
             return received(Loaded, settled(outcome), self.engine_name)
 
-        return Call(self.engine_name, settle, deliver).begin(connection, "load", encode(body))
+        call = Call(self.engine_name, settle, deliver)
+        return call.begin(connection, "load", encode(body), stop=connection.abandon)
 
     def _client(self, connection: Connection, loaded: Loaded) -> Client:
         self.check(loaded)

@@ -66,6 +66,10 @@ class WorkerConnection(Closing):
         """
         self._worker.close()
 
+    def abandon(self) -> None:
+        """See Connection."""
+        self._worker.abandon()
+
 
 class _Call(NamedTuple):
     on_item: OnItem
@@ -137,6 +141,7 @@ class _Worker:
 
     def abandon(self) -> None:
         """End the worker without waiting for it; takes no lock, for the garbage collector."""
+        self._closing = True
         self._process.kill()
         self._outgoing.put(None)
 
