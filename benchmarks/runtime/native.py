@@ -6,7 +6,7 @@ Models of random weights are made in the folder SCRATCH once. The C program, the
 the two ways to work in this process have the model loaded and take turns, so that whatever else the
 machine does meets them alike; a figure is the median of the rounds' ratios, with the quartiles
 around it. Each of those two ways gets a process of its own: threads of both would be more than the
-processors, and OpenMP then puts them to sleep at every barrier, which costs a third of decoding.
+processors, and OpenMP then puts them to sleep at every barrier.
 Decoding samples greedily on every side. The context is just what is read, so that ours keeps no
 earlier sequences: benchmarks.runtime.parked_sequences tells what those cost. --llama-bench PROGRAM
 measures the C program against llama-bench.
