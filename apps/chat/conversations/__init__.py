@@ -1,0 +1,1 @@
+"""What was said, kept: conversations as trees of turns, in one SQLite file."""
