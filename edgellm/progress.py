@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["bytes", "tokens", "plans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,9 +12,10 @@ class Progress:
     """One step of a long job."""
 
     phase: str  # "hash", "quantize", "download", "verify"
-    done_bytes: int
-    total_bytes: int
+    done: int  # of the unit
+    total: int
     item: str = ""  # what is being worked on, such as a tensor's name
+    unit: Unit = "bytes"
 
 
 ProgressSink = Callable[[Progress], None]

@@ -20,7 +20,7 @@ from edgellm.apps.cli import (
 from edgellm.apps.cli import eval as eval_verb
 from edgellm.apps.cli import run as run_verb
 from edgellm.apps.cli.errors import INTERRUPTED, exit_code, one_line
-from edgellm.apps.cli.settings import option_defaults
+from edgellm.apps.cli.settings import option_defaults, tells_json
 from edgellm.apps.cli.streams import fill_closed_streams, is_unwritable, silence_stdout
 from edgellm.errors import EdgeLLMError, OutputError
 
@@ -63,6 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code. Errors are one line on standard error."""
     fill_closed_streams()
     try:
+        tells_json()  # a way that is unknown is refused before anything begins
         code = app(
             list(arguments),
             prog_name="edgellm",

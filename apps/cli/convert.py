@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from edgellm.apps.cli import options as cli
-from edgellm.apps.cli.output import note, print_json, terminal_progress
+from edgellm.apps.cli.output import note, print_json
 from edgellm.apps.cli.planning import PlanningOptions, chosen_mode
+from edgellm.apps.cli.progress_sinks import terminal_progress
 from edgellm.apps.cli.settings import home
 from edgellm.errors import BudgetError, UsageError
 from edgellm.units import format_bytes

@@ -128,7 +128,8 @@ def table_judge(
 
 def decode_speed(request: Request, spec: ModelSpec, store: Store) -> DecodeSpeed:
     """What decoding takes on this machine, measured once; a note when it was too busy to tell."""
-    from edgellm.apps.cli.output import note, terminal_progress
+    from edgellm.apps.cli.output import note
+    from edgellm.apps.cli.progress_sinks import terminal_progress
     from edgellm.runtimes.llama_cpp.speed import measure_decode_speed
     from edgellm.runtimes.llama_cpp.threads import useful_threads
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgellm.apps.cli.output import terminal_progress
+from edgellm.apps.cli.progress_sinks import terminal_progress
 from edgellm.apps.cli.quality_report import Saved
 from edgellm.apps.finding import Loadable
 from edgellm.artifact import MODEL_GGUF

@@ -6,8 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgellm.apps.cli.output import note, terminal_progress
+from edgellm.apps.cli.output import note
 from edgellm.apps.cli.planning import MODES, PlanningOptions, default_context
+from edgellm.apps.cli.progress_sinks import terminal_progress
 from edgellm.apps.cli.quality import read_text
 from edgellm.apps.cli.statistics import read_statistics
 from edgellm.apps.finding import options_digest

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgellm.apps.cli.child import edgellm_command
-from edgellm.apps.cli.output import note, terminal_progress
+from edgellm.apps.cli.output import note
 from edgellm.apps.cli.planning import PlanningOptions
+from edgellm.apps.cli.progress_sinks import terminal_progress
 from edgellm.apps.cli.settings import home
 from edgellm.apps.finding import Finder, Loadable
 from edgellm.children import child_environment

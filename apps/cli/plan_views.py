@@ -1,14 +1,12 @@
 """What `plan` shows beside the plan itself: why it is so, and what more memory would buy."""
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgellm.apps.cli.output import PLAIN_INTERVAL_S, note
+from edgellm.apps.cli.progress_sinks import counted_progress
 from edgellm.errors import UsageError
 from edgellm.units import parse_size
 
@@ -48,11 +46,7 @@ class AskedViews:
         explanation = _explained(request, decision, spec, tables) if self.explain else None
         report = None
         if self.curve or self.curve_file is not None:
-            from edgellm.apps.cli.curve_report import CurveReport
-
-            with _counted_plans() as on_plan:
-                judge = decision.sensitivity
-                report = CurveReport.of(spec, decision.plan, tables, judge, on_plan)
+            report = _curve(decision, spec, tables)
         if report is not None and self.curve_file is not None:
             from edgellm.apps.cli.curve_picture import write_curve
 
@@ -86,6 +80,16 @@ class Views:
             yield from drawing_lines(self.curve) if is_terminal else self.curve.table_lines()
 
 
+def _curve(decision: "Decision", spec: "ModelSpec", tables: "Tables") -> "CurveReport":
+    """Measured tensors all differ, and take the planner a second for each plan of 70B models."""
+    from edgellm.apps.cli.curve_report import CurveReport
+    from edgellm.planner.curve import STEPS
+
+    with counted_progress("curve", STEPS, "plans") as advance:
+        judge = decision.sensitivity
+        return CurveReport.of(spec, decision.plan, tables, judge, lambda: advance(1))
+
+
 def _explained(
     request: "Request", decision: "Decision", spec: "ModelSpec", tables: "Tables"
 ) -> "Explanation":
@@ -96,45 +100,3 @@ def _explained(
     weights_bytes = parse_size(options.weights_memory) if options.weights_memory else None
     caps = Budget(plan.kv.context, plan.budget_bytes, weights_bytes, options.target_bpw)
     return explain(spec, plan, caps, tables, decision.sensitivity)
-
-
-@contextmanager
-def _counted_plans() -> Iterator[Callable[[], None]]:
-    """A function to call after each plan of a curve; shows how many are left on stderr.
-
-    Tensors that all differ, as measured ones do, take the planner a second each time in 70B models.
-    """
-    from edgellm.planner.curve import STEPS
-
-    if not sys.stderr.isatty():
-        yield _PlainCount(STEPS)
-        return
-    from rich import progress as rich
-    from rich.console import Console
-
-    columns = (
-        rich.TextColumn("{task.description:<9}"),
-        rich.BarColumn(bar_width=None),
-        rich.MofNCompleteColumn(),
-        rich.TextColumn("plans"),
-        rich.TimeRemainingColumn(),
-    )
-    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("curve", total=STEPS)
-        yield lambda: bars.advance(task)
-
-
-class _PlainCount:
-    """A count for logs and pipes: a line every few seconds."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-        self._printed_at = time.monotonic()
-
-    def __call__(self) -> None:
-        self._done += 1
-        now = time.monotonic()
-        if now - self._printed_at >= PLAIN_INTERVAL_S:
-            self._printed_at = now
-            note(f"curve: {self._done} of {self._total} plans")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from edgellm.apps.cli.answer import cancelled_by_interrupt, tell
 from edgellm.apps.cli.keeping import Keeper, Target
-from edgellm.apps.cli.output import token_progress
 from edgellm.apps.cli.planning import PlanningOptions
+from edgellm.apps.cli.progress_sinks import counted_progress
 from edgellm.apps.cli.quality_report import Outcome
 from edgellm.apps.launching import ENGINE
 from edgellm.errors import BudgetError, InputError
@@ -228,7 +228,8 @@ def score(
 
 def run_windows(windows: Windows, add: Callable[[list[int]], None]) -> None:
     """Call `add` with each window, and show how long it will take."""
-    with token_progress("evaluate", sum(map(len, windows))) as advance:
+    total = sum(map(len, windows))
+    with counted_progress("evaluate", total, "tokens", first_line_s=0) as advance:
         for window in windows:
             add(window)
             advance(len(window))

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgellm.errors import FormatError
+from edgellm.errors import FormatError, UsageError
 
 HOME_VARIABLE = "EDGELLM_HOME"
+PROGRESS_VARIABLE = "EDGELLM_PROGRESS"  # for programs that run edgellm, not for people
 PLANNING_VERBS = ("plan", "convert", "run", "eval", "demo")
 FETCHING_VERBS = ("inspect", "plan", "convert", "run", "eval")
 
@@ -43,6 +44,14 @@ def home() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("edgellm", appauthor=False)
+
+
+def tells_json() -> bool:
+    """Whether progress and notes are JSON lines. Raises UsageError for an unknown way."""
+    chosen = os.environ.get(PROGRESS_VARIABLE)
+    if chosen not in (None, "", "json"):
+        raise UsageError(f"{PROGRESS_VARIABLE} is {chosen!r}; expected json, or nothing")
+    return chosen == "json"
 
 
 def config_file() -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgellm.apps.cli.measuring import Measurement
-from edgellm.apps.cli.output import terminal_progress
+from edgellm.apps.cli.progress_sinks import terminal_progress
 from edgellm.artifact import MANIFEST, open_artifact
 from edgellm.checkpoint import Checkpoint
 from edgellm.converters import converter_for

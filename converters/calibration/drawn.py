@@ -67,7 +67,7 @@ def _draw(writer: "_Writer", seed: int, weights_bytes: int, progress: ProgressSi
         # noise of one entry in ten million would be infinite.
         noise = -np.log(random.standard_exponential(logits.shape))
         drawn.append((logits + noise).argmax(axis=1))
-        progress(Progress("draw", (position + 1) * weights_bytes, LENGTH * weights_bytes, ""))
+        progress(Progress("draw", (position + 1) * weights_bytes, (LENGTH - 1) * weights_bytes))
     return np.stack(drawn)
 
 

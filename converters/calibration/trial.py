@@ -33,9 +33,11 @@ def try_files(
         engines = [opened.enter_context(Engine(path, WINDOW_TOKENS, threads)) for path in paths]
         windows = text_windows(engines[0], text, tokens)
         comparisons = [Comparison() for _ in candidates]
+        total_bytes = len(windows) * window_bytes
         for done, window in enumerate(windows):
-            progress(Progress("try", done * window_bytes, len(windows) * window_bytes, ""))
+            progress(Progress("try", done * window_bytes, total_bytes))
             expected, *found = (engine.run(window, None)[SKIPPED:-1] for engine in engines)
             for comparison, logits in zip(comparisons, found, strict=True):
                 comparison.add(expected, logits, window[SKIPPED + 1 :])
+        progress(Progress("try", total_bytes, total_bytes))
     return [comparison.result() for comparison in comparisons]

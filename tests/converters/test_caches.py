@@ -230,6 +230,6 @@ def test_progress_reaches_the_total_of_both_phases(tiny: Tiny, brief: None) -> N
     tiny.measure(progress=lambda p: steps.setdefault(p.phase, []).append(p))
     assert list(steps) == ["caches", "pairs"]
     for found in steps.values():
-        done = [step.done_bytes for step in found]
+        done = [step.done for step in found]
         assert done == sorted(set(done))
-        assert done[-1] == found[-1].total_bytes
+        assert done[-1] == found[-1].total

@@ -284,9 +284,9 @@ def test_progress_reaches_its_total(tied: Tiny) -> None:
     steps: dict[str, list[Progress]] = {}
     tied.calibrate(progress=lambda p: steps.setdefault(p.phase, []).append(p))
     for phase in ("observe", "disturb"):
-        done = [step.done_bytes for step in steps[phase]]
+        done = [step.done for step in steps[phase]]
         assert done == sorted(done)
-        assert done[-1] == steps[phase][-1].total_bytes
+        assert done[-1] == steps[phase][-1].total
 
 
 def test_what_a_watcher_raises_arrives_after_the_run(tied: Tiny) -> None:

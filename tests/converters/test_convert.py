@@ -83,9 +83,9 @@ def test_weights_come_back_as_the_checkpoint_holds_them(tmp_path: Path) -> None:
 def test_progress_ends_at_the_size_of_the_file(checkpoint: Path, tmp_path: Path) -> None:
     seen: list[Progress] = []
     artifact = convert_folder(checkpoint, tmp_path / "out", progress=seen.append)
-    written = [step.done_bytes for step in seen if step.phase == "quantize"]
+    written = [step.done for step in seen if step.phase == "quantize"]
     assert written == sorted(written)
-    assert written[-1] == artifact.files[0].bytes == seen[0].total_bytes
+    assert written[-1] == artifact.files[0].bytes == seen[0].total
 
 
 def test_missing_parent_folders_are_made(checkpoint: Path, tmp_path: Path) -> None:

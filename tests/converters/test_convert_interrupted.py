@@ -53,7 +53,7 @@ class Stop:
         self.share = share
 
     def __call__(self, step: Progress) -> None:
-        if step.phase == "quantize" and step.done_bytes >= self.share * step.total_bytes:
+        if step.phase == "quantize" and step.done >= self.share * step.total:
             raise KeyboardInterrupt
 
 
@@ -68,7 +68,7 @@ def kept_bytes(checkpoint: Path, out: Path) -> int:
     """Finish the conversion; returns how much of it was there already."""
     seen: list[Progress] = []
     convert_folder(checkpoint, out, progress=seen.append)
-    return max((step.done_bytes for step in seen if step.phase == "verify"), default=0)
+    return max((step.done for step in seen if step.phase == "verify"), default=0)
 
 
 def convert_and_kill(checkpoint: Path, out: Path, n: int) -> None:

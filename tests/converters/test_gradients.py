@@ -214,9 +214,9 @@ def test_progress_reaches_its_total_and_whoever_hears_it_can_stop(
 ) -> None:
     steps: list[Progress] = []
     one.fisher(progress=steps.append)
-    done = [step.done_bytes for step in steps]
+    done = [step.done for step in steps]
     assert done == sorted(done)
-    assert done[-1] == steps[-1].total_bytes
+    assert done[-1] == steps[-1].total
 
     def stop(progress: Progress) -> None:
         raise Cancelled("enough")

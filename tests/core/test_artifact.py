@@ -57,8 +57,8 @@ def test_progress_counts_every_byte_of_the_files(tmp_path: Path) -> None:
     artifact = write_artifact(tmp_path / "model", bytes(3 << 20))
     seen: list[Progress] = []
     artifact.verify(progress=seen.append)
-    assert [step.done_bytes for step in seen] == [1 << 20, 2 << 20, 3 << 20]
-    assert {step.total_bytes for step in seen} == {3 << 20}
+    assert [step.done for step in seen] == [1 << 20, 2 << 20, 3 << 20]
+    assert {step.total for step in seen} == {3 << 20}
 
 
 def test_an_untouched_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ try:
     answer = {"folder": str(folder), "files": sorted(path.name for path in folder.iterdir())}
 except InputError as error:
     answer = {"error": str(error)}
-answer["progress"] = [[step.done_bytes, step.total_bytes] for step in seen]
+answer["progress"] = [[step.done, step.total] for step in seen]
 print(json.dumps(answer))
 """
 

@@ -94,7 +94,7 @@ def test_an_interrupt_leaves_nothing_behind(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def interrupt(progress: Progress) -> None:
-        if progress.phase == "layers" and progress.done_bytes > 0:
+        if progress.phase == "layers" and progress.done > 0:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
