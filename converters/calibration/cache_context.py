@@ -11,6 +11,7 @@ from edgellm.converters.bindings import llama
 from edgellm.converters.calibration.engine import Model
 from edgellm.converters.calibration.graph import F32Array
 from edgellm.formats import KVFormat
+from edgellm.interrupts import interrupts_held
 
 UBATCH_TOKENS = 512
 
@@ -41,12 +42,13 @@ class CacheContext(Closing):
         """
         self._model = model
         self._opened = ExitStack()
-        context = llama.llama_init_from_model(model.handle, _params(pair, windows, threads))
-        if context is None:
-            named = "/".join(fmt.name for fmt in pair)
-            raise model.failure(f"cannot make a {named} cache of {_longest(windows)} tokens")
+        with interrupts_held():
+            context = llama.llama_init_from_model(model.handle, _params(pair, windows, threads))
+            if context is None:
+                named = "/".join(fmt.name for fmt in pair)
+                raise model.failure(f"cannot make a {named} cache of {_longest(windows)} tokens")
+            self._opened.callback(llama.llama_free, context)
         self._context = context
-        self._opened.callback(llama.llama_free, context)
         self._batch = llama.llama_batch_init(UBATCH_TOKENS, 0, 1)
         self._opened.callback(llama.llama_batch_free, self._batch)
 

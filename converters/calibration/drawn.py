@@ -20,6 +20,7 @@ from edgellm.converters.calibration.keys import content_key
 from edgellm.converters.threads import thread_count
 from edgellm.errors import RuntimeFailure
 from edgellm.files import keep_file
+from edgellm.interrupts import interrupts_held
 from edgellm.progress import Progress, ProgressSink, ignore_progress
 
 SEQUENCES = 32
@@ -83,11 +84,12 @@ class _Writer(Closing):
         params.n_seq_max = params.n_batch = params.n_ubatch = sequences
         params.n_threads = params.n_threads_batch = threads
         params.op_offload = params.offload_kqv = False
-        context = llama.llama_init_from_model(model.handle, params)
-        if context is None:
-            raise model.failure(f"cannot make a context of {sequences} x {LENGTH} tokens")
+        with interrupts_held():
+            context = llama.llama_init_from_model(model.handle, params)
+            if context is None:
+                raise model.failure(f"cannot make a context of {sequences} x {LENGTH} tokens")
+            self._opened.callback(llama.llama_free, context)
         self._context = context
-        self._opened.callback(llama.llama_free, context)
         self._batch = llama.llama_batch_init(sequences, 0, 1)
         self._opened.callback(llama.llama_batch_free, self._batch)
 

@@ -14,6 +14,7 @@ from edgellm.closing import Closing
 from edgellm.converters.bindings import llama, log_to
 from edgellm.converters.calibration.graph import F32Array, Node, graph_library
 from edgellm.errors import RuntimeFailure
+from edgellm.interrupts import HeldInterrupt, interrupts_held
 
 _WARN, _ERROR = 3, 4  # enum ggml_log_level
 _SHOWN_LINES = 3
@@ -89,10 +90,11 @@ class Model(Closing):
         params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
         params.n_gpu_layers = 0
         params.use_extra_bufts = False  # rearranged weights would double the memory
-        model = llama.llama_model_load_from_file(os.fsencode(gguf), params)
-        if model is None:
-            raise self.failure(f"cannot load {gguf}")
-        self._opened.callback(llama.llama_model_free, model)
+        with interrupts_held():
+            model = llama.llama_model_load_from_file(os.fsencode(gguf), params)
+            if model is None:
+                raise self.failure(f"cannot load {gguf}")
+            self._opened.callback(llama.llama_model_free, model)
         return model
 
 
@@ -104,6 +106,7 @@ class Engine(Model):
         self._library = graph_library()
         self._watcher: Watcher | None = None
         self._error: BaseException | None = None
+        self._interrupt = HeldInterrupt()
         self._callback = llama.ggml_backend_sched_eval_callback(self._on_node)
         super().__init__(gguf)
         try:
@@ -122,7 +125,8 @@ class Engine(Model):
         self._fill_batch(tokens)
         llama.llama_memory_clear(llama.llama_get_memory(self._context), False)
         self._watcher, self._error = watcher, None
-        status = llama.llama_decode(self._context, self._batch)
+        with interrupts_held() as self._interrupt:
+            status = llama.llama_decode(self._context, self._batch)
         self._watcher = None
         if self._error is not None:
             raise self._error
@@ -133,6 +137,8 @@ class Engine(Model):
 
     def _on_node(self, address: int, ask: bool, _: object) -> bool:
         """Called by llama.cpp, which is no Python: an exception waits until it has returned."""
+        if self._interrupt.came:
+            return ask  # to look at this operation, and then to go no further
         if self._watcher is None or self._error is not None:
             return False
         try:
@@ -159,10 +165,11 @@ class Engine(Model):
         params.n_threads = params.n_threads_batch = threads
         params.cb_eval = self._callback
         params.op_offload = params.offload_kqv = False
-        context = llama.llama_init_from_model(self.handle, params)
-        if context is None:
-            raise self.failure(f"cannot make a context of {window_tokens} tokens")
-        self._opened.callback(llama.llama_free, context)
+        with interrupts_held():
+            context = llama.llama_init_from_model(self.handle, params)
+            if context is None:
+                raise self.failure(f"cannot make a context of {window_tokens} tokens")
+            self._opened.callback(llama.llama_free, context)
         return context
 
 

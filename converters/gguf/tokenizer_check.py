@@ -9,6 +9,7 @@ from edgellm.checkpoint import Checkpoint
 from edgellm.converters.bindings import llama, log_to
 from edgellm.converters.gguf.vocabulary import Vocabulary, write_vocabulary_file
 from edgellm.errors import FormatError, RuntimeFailure, UnsupportedError
+from edgellm.interrupts import interrupts_held
 from edgellm.json_file import show
 from edgellm.tokenizer.facts import used_tokenizer
 from edgellm.tokenizer.text_rules import TextRules
@@ -142,7 +143,8 @@ def _load(path: Path, *, overrides_prefix: bool) -> int:
     overrides[0].value.val_bool = False
     if overrides_prefix:
         params.kv_overrides = overrides
-    model: int | None = llama.llama_model_load_from_file(str(path).encode(), params)
+    with interrupts_held():
+        model: int | None = llama.llama_model_load_from_file(str(path).encode(), params)
     if not model:
         raise RuntimeFailure("llama.cpp", "cannot load the vocabulary that was made for it")
     return model

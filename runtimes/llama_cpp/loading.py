@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from edgellm.errors import Cancelled
 from edgellm.events import LoadProgress
+from edgellm.interrupts import HeldInterrupt, interrupts_held
 from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.llama_cpp.bindings import llama
 from edgellm.runtimes.llama_cpp.context import Context
@@ -42,16 +43,16 @@ def load_weights(
     of options.WEIGHT_PLACES; mapped ones are used as they lie in the file.
     Raises Cancelled, RuntimeFailure, or whatever `on_event` raised.
     """
-    progress = _Progress(on_event, cancel)
     params = llama.llama_model_default_params()
     params.load_mode = _LOAD_MODES[weights]
     params.n_gpu_layers = gpu_layers
     # Pages of a rearranged tensor would stay resident beside it, over the budget.
     params.use_extra_bufts = extra_buffers and weights == "read"
-    params.progress_callback = progress.callback
     if not adds_space_prefix:
         params.kv_overrides = _no_space_prefix()
-    with library.failures(f"cannot load {path}"):
+    with library.failures(f"cannot load {path}"), interrupts_held() as interrupt:
+        progress = _Progress(on_event, cancel, interrupt)
+        params.progress_callback = progress.callback
         model = llama.llama_model_load_from_file(os.fsencode(path), params)
         if model is not None and progress.stopped:
             llama.llama_model_free(model)
@@ -101,10 +102,13 @@ def make_context(
         if formats.value.needs_flash_attention_for_v
         else llama.LLAMA_FLASH_ATTN_TYPE_AUTO
     )
-    with library.failures(f"cannot make a context of {context_tokens} tokens"):
+    doing = f"cannot make a context of {context_tokens} tokens"
+    with library.failures(doing), interrupts_held() as interrupt:
         handle = llama.llama_init_from_model(model, params)
         if handle is None:
             raise StatusError("the engine refused it")
+        if interrupt.came:
+            llama.llama_free(handle)
     return Context(handle, params.n_ubatch)
 
 
@@ -121,15 +125,16 @@ def _no_space_prefix() -> "ctypes.Array[llama.llama_model_kv_override]":
 class _Progress:
     """Passes progress on; an exception waits here until llama.cpp, which is no Python, returned."""
 
-    def __init__(self, on_event: EventSink, cancel: CancelToken) -> None:
+    def __init__(self, on_event: EventSink, cancel: CancelToken, interrupt: HeldInterrupt) -> None:
         self._on_event = on_event
         self._cancel = cancel
+        self._interrupt = interrupt
         self.error: BaseException | None = None
         self.callback = llama.llama_progress_callback(self._receive)
 
     @property
     def stopped(self) -> bool:
-        return self.error is not None or self._cancel.cancelled
+        return self.error is not None or self._cancel.cancelled or self._interrupt.came
 
     def _receive(self, fraction: float, _: object) -> bool:
         try:

@@ -1,5 +1,6 @@
 """Calibration through llama.cpp against the same sums and noise in torch."""
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -303,6 +304,26 @@ def test_what_a_watcher_raises_arrives_after_the_run(tied: Tiny) -> None:
         with pytest.raises(Cancelled, match="now"):
             engine.run(window, Broken())
         np.testing.assert_array_equal(engine.run(window, None), clean)
+
+
+def test_ctrl_c_while_an_operation_is_watched_ends_the_run_at_once(tied: Tiny) -> None:
+    class Interrupting:
+        asked = seen = 0
+
+        def wants(self, node: Node) -> bool:
+            self.asked += 1
+            signal.raise_signal(signal.SIGINT)
+            return False
+
+        def see(self, node: Node) -> None:
+            self.seen += 1
+
+    with Engine(tied.gguf, WINDOW_TOKENS, 1) as engine:
+        watcher = Interrupting()
+        with pytest.raises(KeyboardInterrupt):
+            engine.run([1, 2, 3], watcher)
+        assert (watcher.asked, watcher.seen) == (1, 0)
+        assert np.isfinite(engine.run([1, 2, 3], None)).all()
 
 
 def test_short_texts_and_few_tokens_are_refused(tied: Tiny) -> None:
