@@ -1,6 +1,7 @@
 """What a name on the command line stands for; a person at the terminal hears of the way there."""
 
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,6 +17,8 @@ from edgellm.store import Store
 
 if TYPE_CHECKING:
     from edgellm.checkpoint import Checkpoint
+
+GRACE_S = 5.0  # for an interrupted conversion to end by itself
 
 
 def finder(*, offline: bool) -> Finder:
@@ -43,6 +46,16 @@ def find_loadable(
 def run_aloud(arguments: list[str]) -> None:
     """Run edgellm with what it says going to our stderr; leaves as it did when it fails."""
     command = edgellm_command(*arguments)
-    code = subprocess.run(command, stdout=subprocess.DEVNULL, env=child_environment()).returncode
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=child_environment())
+    try:
+        code = process.wait()
+    except BaseException:
+        # Ctrl-C reached it as well: it says how to go on, and puts the terminal in order.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+        raise
+    finally:
+        process.kill()
+        process.wait()
     if code:
         raise typer.Exit(code)  # it has said why

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgellm.apps.cli.output import note, tell_json
 from edgellm.apps.cli.settings import tells_json
+from edgellm.interrupts import interrupts_held
 from edgellm.progress import Progress, ProgressSink, Unit
 from edgellm.units import format_bytes
 
@@ -31,8 +32,12 @@ def terminal_progress(first_line_s: float = PLAIN_INTERVAL_S) -> Iterator[Progre
         yield told
         told.finish()
     elif sys.stderr.isatty():
-        with ExitStack() as drawn:
+        drawn = ExitStack()
+        try:
             yield TerminalProgress(drawn)
+        finally:
+            with interrupts_held():  # half a farewell would leave the cursor hidden
+                drawn.close()
     else:
         yield PlainProgress(first_line_s)
 
@@ -71,7 +76,8 @@ class TerminalProgress:
         if self._bars is None:
             if progress.done >= progress.total:
                 return
-            self._bars = self._drawn.enter_context(_bars(progress.unit))
+            with interrupts_held():
+                self._bars = self._drawn.enter_context(_bars(progress.unit))
         if progress.phase not in self._tasks:
             for earlier in self._tasks.values():
                 self._bars.update(earlier, visible=False)

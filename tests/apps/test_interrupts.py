@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,54 @@ def test_an_interrupted_comparison_exits_130_with_one_line(home: Path, tmp_path:
         b"edgellm: scoring was cancelled"
     ]
     assert out == b""
+
+
+def test_an_interrupted_measurement_exits_130_and_tells_nothing_but_json(
+    home: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGELLM_PROGRESS", "json")
+    measured = ("--sensitivity", "noise", "--memory", "1GiB", "--context", "64", "--json")
+    plan = start(home, "plan", str(checkpoint), *measured)
+    assert plan.stderr is not None
+    told = b""
+    while b"observe" not in told:
+        told = plan.stderr.readline()
+    plan.send_signal(signal.SIGINT)
+    out, err = plan.communicate(timeout=BUSY_S)
+    assert plan.returncode == 130
+    assert {json.loads(line)["phase"] for line in err.splitlines()} <= {"observe", "disturb"}
+    assert out == b""
+
+
+def test_a_first_use_draws_bars_in_a_terminal_and_an_interrupt_shows_its_cursor_again(
+    home: Path, slow_checkpoint: Path
+) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "edgellm", "run", str(slow_checkpoint), "Hi"]
+    environment = {**os.environ, "EDGELLM_HOME": str(home), "TERM": "xterm", "COLUMNS": "100"}
+    run = subprocess.Popen(
+        [*command, "--memory", "1GiB", "--context", "64"],
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal is an error
+        while piece := os.read(ours, 1 << 16):
+            if b"quantize" in piece and b"quantize" not in shown:
+                os.killpg(run.pid, signal.SIGINT)
+            shown += piece
+    os.close(ours)
+    assert run.wait(BUSY_S) == 130
+    assert "━━━".encode() in shown
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
+    assert b"goes on from here" in shown
+    assert b"Traceback" not in shown
 
 
 def test_an_interrupted_conversion_resumes_to_the_same_bytes(
