@@ -37,7 +37,7 @@ class LoadSettings(TypedDict, total=False):
     key_format: str | None  # of a bare GGUF file's KV cache; an artifact's plan has decided
     value_format: str | None
     offline: bool  # open no connection to any server
-    progress: ProgressSink  # hears of fetching and verifying
+    progress: ProgressSink  # hears of fetching, measuring, converting and verifying
 
 
 def launch(found: Loadable, settings: LoadSettings, store: Store) -> Launch:

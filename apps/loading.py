@@ -1,23 +1,20 @@
 """`edgellm.load`: from a model's name to the model in memory, within a budget."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Unpack
 
-from edgellm.apps.cli.child import edgellm_command
+from edgellm.apps.child_runs import run_child
 from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.settings import home
 from edgellm.apps.finding import Finder
 from edgellm.apps.launching import AUTO, LoadSettings, launch, load_options
-from edgellm.apps.refusals import refused
-from edgellm.children import child_environment
 from edgellm.errors import Cancelled, UsageError
 from edgellm.progress import Progress, ProgressSink, ignore_progress
 from edgellm.runtimes.api.launch import Launch
 from edgellm.runtimes.api.model import AsyncModel, Model
-from edgellm.runtimes.cancel import CancelToken, heeding
+from edgellm.runtimes.cancel import CancelToken
 from edgellm.runtimes.protocol import EventSink, ignore_events
 from edgellm.store import Store
 from edgellm.units import exact_size
@@ -99,7 +96,7 @@ def _say_nothing(text: str) -> None:
 
 
 class _Quiet:
-    """Finds and converts without a word; a cancel ends it between two pieces of work."""
+    """Finds and converts; a cancel ends a conversion at once, the rest between two pieces."""
 
     def __init__(self, progress: ProgressSink, cancel: CancelToken) -> None:
         self._progress = progress
@@ -110,28 +107,8 @@ class _Quiet:
         yield self._report
 
     def run(self, arguments: list[str]) -> None:
-        """Run edgellm; what it would tell a person becomes the error raised."""
-        process = subprocess.Popen(
-            edgellm_command(*arguments),
-            env=child_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        try:
-            with heeding(self._cancel, process.terminate):
-                out, err = process.communicate()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        if self._cancel.cancelled:
-            raise Cancelled(f"{arguments[0]} was cancelled; the next load goes on from there")
-        if process.returncode:
-            raise refused(process.returncode, out, err)
+        """Run edgellm; what it would tell a person becomes progress, or the error raised."""
+        run_child(arguments, progress=self._report, note=_say_nothing, cancel=self._cancel)
 
     def _report(self, progress: Progress) -> None:
         if self._cancel.cancelled:

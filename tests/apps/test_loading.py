@@ -62,16 +62,15 @@ def test_a_worker_gets_the_budget_and_a_reserve(artifact: Artifact, tmp_path: Pa
 
 
 def test_a_checkpoint_is_converted_on_first_use(checkpoint: Path, home: Path) -> None:
-    phases: set[str] = set()
-
-    def progress(step: Progress) -> None:
-        phases.add(step.phase)
-
-    for _ in range(2):
-        with edgellm.load(checkpoint, memory="1GiB", context=256, progress=progress) as model:
+    heard: list[list[Progress]] = [[], []]
+    for steps in heard:
+        with edgellm.load(checkpoint, memory="1GiB", context=256, progress=steps.append) as model:
             assert model.info.context == 256
     assert len(Store(home).names()) == 1
-    assert "verify" in phases
+    first, second = ({step.phase: step for step in steps} for steps in heard)
+    assert list(first) == ["quantize", "verify"]
+    assert list(second) == ["verify"]
+    assert all(last.done == last.total > 0 for last in (*first.values(), *second.values()))
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused_with_what_would(checkpoint: Path) -> None:
@@ -98,6 +97,28 @@ def test_a_cancel_ends_a_conversion(checkpoint: Path) -> None:
     threading.Thread(target=cancel_once_it_runs).start()
     with pytest.raises(Cancelled, match="goes on from there"):
         edgellm.load(checkpoint, memory="1GiB", context=256, cancel=cancel)
+
+
+def test_a_cancel_while_a_model_is_measured_ends_that_and_keeps_what_was_found(
+    checkpoint: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDGELLM_SENSITIVITY")  # what it takes by itself, for so small a model
+    phases: list[dict[str, None]] = [{}, {}]
+    for heard in phases:
+        cancel = CancelToken()
+
+        def progress(step: Progress, heard: dict[str, None] = heard) -> None:
+            heard.setdefault(step.phase)
+            if step.phase == "observe":
+                cancel.cancel()  # noqa: B023
+
+        with pytest.raises(Cancelled, match="goes on from there"):
+            edgellm.load(
+                checkpoint, memory="1GiB", context=64, threads=1, progress=progress, cancel=cancel
+            )
+    assert list(phases[0]) == ["quantize", "hash", "draw", "observe"]
+    assert list(phases[1]) == ["hash", "observe"]
+    assert psutil.Process().children() == []
 
 
 def test_what_is_loaded_asynchronously_answers_alike(artifact: Artifact) -> None:
