@@ -65,6 +65,7 @@ def launch(found: Loadable, settings: LoadSettings, store: Store) -> Launch:
         cache_dir=store.cache,
         check=BareFile(found.gguf.name, bare_bytes, guessing).check,
         notice=notice,
+        plan=None if found.artifact is None else found.artifact.plan,
     )
 
 

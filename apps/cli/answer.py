@@ -50,15 +50,11 @@ def answer(
     launch: Launch,
     question: Question,
     options: AnswerOptions,
-    plan: Plan | None,
     *,
     json: bool,
     stats: bool,
 ) -> None:
-    """Load the model and print its answer. Raises typer.Exit when Ctrl-C cut it short.
-
-    plan: what the model was made for; None where nothing was planned.
-    """
+    """Load the model and print its answer. Raises typer.Exit when Ctrl-C cut it short."""
     with cancelled_by_interrupt() as cancel, Model(launch.open(tell, cancel)) as model:
         prompt = question.prompt(has_template=model.info.chat_template is not None)
         with model.generate(prompt, **options) as events, heeding(cancel, events.cancel):
@@ -66,9 +62,9 @@ def answer(
         if done.stop_reason == "context_full":
             note(f"edgellm: the context of {model.info.context} tokens is full; the answer ends")
         if json:
-            print_json(report_json(done, model.memory(), plan))
+            print_json(report_json(done, model.memory(), model.plan))
         elif stats:
-            note("\n".join(stats_lines(done, model.memory(), plan)))
+            note("\n".join(stats_lines(done, model.memory(), model.plan)))
     if done.stop_reason == "cancelled":
         raise typer.Exit(INTERRUPTED)
 

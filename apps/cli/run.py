@@ -69,6 +69,5 @@ def command(
     planning = PlanningOptions(memory=memory, context=context)
     found = find_loadable(model, planning, offline=offline, threads=threads, speculate=speculate)
     question = answer.Question(text or "", system, raw)
-    plan = None if found.artifact is None else found.artifact.plan
     start = launch(found, settings, Store(home()))
-    answer.answer(start, question, options, plan, json=json, stats=stats)
+    answer.answer(start, question, options, json=json, stats=stats)

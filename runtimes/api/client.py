@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgellm.plan import Plan
+
 T = TypeVar("T")
 
 
@@ -86,10 +88,20 @@ def watch_nothing(call: AnswerCall, outcome: Done | EdgeLLMError) -> None:
 class Client:
     """A connection to a host that has loaded a model."""
 
-    def __init__(self, connection: Connection, engine: str, loaded: Loaded) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        engine: str,
+        loaded: Loaded,
+        path: Path,
+        plan: "Plan | None" = None,
+    ) -> None:
+        """path: what was loaded. plan: what that was planned for."""
         self._connection = connection
         self._engine = engine
         self._loaded = loaded
+        self.path = path
+        self.plan = plan
 
     @property
     def info(self) -> ModelInfo:

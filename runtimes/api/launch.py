@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import fsencode
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgellm.errors import Cancelled, EdgeLLMError, UsageError
 from edgellm.events import EngineFallback
@@ -16,6 +17,9 @@ from edgellm.runtimes.connection import Connection
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.protocol import EventSink, Runtime, ignore_events
 from edgellm.runtimes.wire import LoadCall, Loaded, encode, received
+
+if TYPE_CHECKING:
+    from edgellm.plan import Plan
 
 ISOLATIONS = ("process", "none")
 
@@ -36,6 +40,7 @@ class Launch:
     cache_dir: Path | None = None  # where findings about this machine are kept; None keeps none
     check: Callable[[Loaded], None] = accept  # raises BudgetError once the sizes are known
     notice: str | None = None  # told first, as an engine.fallback
+    plan: "Plan | None" = None  # what the file was planned for; None where nothing was planned
 
     def __post_init__(self) -> None:
         if self.isolation not in ISOLATIONS:
@@ -114,7 +119,7 @@ class Launch:
 
     def _client(self, connection: Connection, loaded: Loaded) -> Client:
         self.check(loaded)
-        return Client(connection, self.engine_name, loaded)
+        return Client(connection, self.engine_name, loaded, self.path, self.plan)
 
 
 @contextmanager

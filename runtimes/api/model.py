@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, Unpack
 
 from edgellm.closing import AsyncClosing, Closing
@@ -18,6 +19,8 @@ from edgellm.runtimes.protocol import ModelInfo
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgellm.plan import Plan
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -36,6 +39,16 @@ class BaseModel(Generic[S, C]):
     def info(self) -> ModelInfo:
         """What is known of the model: its context, its template, the sampling it likes best."""
         return self._client.info
+
+    @property
+    def path(self) -> Path:
+        """The file that was loaded."""
+        return self._client.path
+
+    @property
+    def plan(self) -> "Plan | None":
+        """What it was planned for; None for a file without a plan."""
+        return self._client.plan
 
     def generate(
         self, prompt: Prompt, *, when_full: str = "error", **options: Unpack[AnswerOptions]

@@ -25,7 +25,7 @@ LONG = "word " * 100_000
 
 
 def ask(question: Question = HELLO, *, as_json: bool = False, **script: Any) -> None:
-    answer(fake_launch(**script), question, {}, None, json=as_json, stats=not as_json)
+    answer(fake_launch(**script), question, {}, json=as_json, stats=not as_json)
 
 
 def test_the_answer_goes_to_stdout_and_its_figures_to_stderr(
@@ -88,7 +88,7 @@ def test_a_worker_that_dies_is_one_line_and_exit_code_4(tmp_path: Path) -> None:
     gguf = TinyLlama().write(tmp_path / "tiny.gguf")
     launch = Launch(gguf, LoadOptions(threads=1), check=kill)
     with pytest.raises(RuntimeFailure) as failure:
-        answer(launch, HELLO, {}, None, json=True, stats=False)
+        answer(launch, HELLO, {}, json=True, stats=False)
     assert exit_code(failure.value) == 4
     (line,) = one_line(failure.value).splitlines()
     assert "ended with signal 9" in line

@@ -37,8 +37,14 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 def test_an_artifact_is_loaded_as_its_plan_says(artifact: Artifact) -> None:
     with edgellm.load(artifact.folder, threads=1) as model:
         assert model.info.context == artifact.plan.kv.context == 256
+        assert (model.plan, model.path) == (artifact.plan, artifact.gguf)
         assert model.generate("Hello", max_tokens=2).result().usage.generated_tokens == 2
         assert model.memory().weights_bytes > 0
+
+
+def test_a_bare_file_has_no_plan(artifact: Artifact) -> None:
+    with edgellm.load(artifact.gguf, context=64, threads=1) as model:
+        assert (model.plan, model.path) == (None, artifact.gguf)
 
 
 def test_a_budget_below_the_plan_is_refused_before_anything_is_loaded(artifact: Artifact) -> None:

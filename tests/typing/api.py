@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import edgellm
 from edgellm.events import Done, Event, MemoryUse
+from edgellm.plan import Plan
 from edgellm.runtimes.api.chat import AsyncChat, Chat
 from edgellm.runtimes.api.model import AsyncModel, Model
 from edgellm.runtimes.api.stream import AsyncStream, Stream
@@ -46,6 +47,8 @@ def use(path: Path) -> None:
     with edgellm.load(path, memory="2GiB", context=4096, isolation="process") as model:
         assert_type(model, Model)
         assert_type(model.info, ModelInfo)
+        assert_type(model.plan, Plan | None)
+        assert_type(model.path, Path)
         assert_type(model.generate("text", temperature=0, stop="."), Stream)
         assert_type(model.generate([Message("user", "Hi")], when_full="shift"), Stream)
         assert_type(model.embed(["a"]), NDArray[np.float32])
