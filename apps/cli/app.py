@@ -7,6 +7,7 @@ import typer
 
 from edgellm.apps.cli import (
     bench,
+    chat,
     config,
     convert,
     demo,
@@ -36,6 +37,7 @@ for verb in (
     plan,
     convert,
     run_verb,
+    chat,
     eval_verb,
     bench,
     demo,

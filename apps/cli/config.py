@@ -4,7 +4,7 @@ import os
 
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.output import print_json
-from edgellm.apps.cli.settings import SETTINGS, config_file, home, read_config
+from edgellm.apps.cli.settings import KEYS, SETTINGS, config_file, home, read_config
 
 
 def command(json: cli.Json = False) -> None:
@@ -19,6 +19,8 @@ def command(json: cli.Json = False) -> None:
         else:
             value, origin = setting.default, "default"
         rows.append({"name": setting.name, "value": value, "origin": origin})
+    for name, key in values.get(KEYS, {}).items():
+        rows.append({"name": f"{KEYS}.{name}", "value": key, "origin": str(config_file())})
     if json:
         print_json({"home": str(home()), "config_file": str(config_file()), "settings": rows})
         return

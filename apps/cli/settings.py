@@ -9,8 +9,9 @@ from edgellm.errors import FormatError, UsageError
 
 HOME_VARIABLE = "EDGELLM_HOME"
 PROGRESS_VARIABLE = "EDGELLM_PROGRESS"  # for programs that run edgellm, not for people
-PLANNING_VERBS = ("plan", "convert", "run", "eval", "demo")
-FETCHING_VERBS = ("inspect", "plan", "convert", "run", "eval")
+PLANNING_VERBS = ("plan", "convert", "run", "chat", "eval", "demo")
+FETCHING_VERBS = ("inspect", "plan", "convert", "run", "chat", "eval")
+KEYS = "keys"  # a table: keys of the chat by what they do
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ SETTINGS = (
     Setting("memory", str, PLANNING_VERBS, "what is free now, less a reserve"),
     Setting("context", int, PLANNING_VERBS, "4096, or less where the model has less"),
     Setting("sensitivity", str, ("plan", "convert"), "noise; static for large models in run"),
-    Setting("threads", int, ("convert", "run", "eval"), "one per physical core"),
+    Setting("threads", int, ("convert", "run", "chat", "eval"), "one per physical core"),
     Setting("offline", bool, FETCHING_VERBS, "false"),
+    Setting("theme", str, ("chat",), "the one chosen last, at first textual-dark"),
 )
 
 
@@ -77,13 +79,23 @@ def read_config() -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise FormatError(path, f"not readable as TOML: {error}") from error
-    known = {setting.name: setting.kind for setting in SETTINGS}
+    known = {setting.name: setting.kind for setting in SETTINGS} | {KEYS: dict}
     for name, value in values.items():
         if name not in known:
             raise FormatError(path, f"unknown key {name!r}; known: {', '.join(known)}")
         if type(value) is not known[name]:
-            raise FormatError(path, f"{name} is {value!r}; expected {known[name].__name__}")
+            expected = "a table" if name == KEYS else known[name].__name__
+            raise FormatError(path, f"{name} is {value!r}; expected {expected}")
+    for name, value in values.get(KEYS, {}).items():
+        if not isinstance(value, str):
+            raise FormatError(path, f'{KEYS}.{name} is {value!r}; expected text, such as "ctrl+r"')
     return values
+
+
+def chat_keys() -> dict[str, str]:
+    """The keys that config.toml gives to what the chat can do. Raises FormatError."""
+    keys: dict[str, str] = read_config().get(KEYS, {})
+    return keys
 
 
 def setting_value(name: str) -> Any:

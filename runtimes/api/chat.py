@@ -47,6 +47,11 @@ class BaseChat(Generic[S]):
         """
         return self._messages
 
+    @property
+    def notices(self) -> tuple[EngineFallback, ...]:
+        """What the next answer will begin with telling, such as a saved state that was refused."""
+        return tuple(self._notices)
+
     def send(self, text: str, **options: Unpack[AnswerOptions]) -> S:
         """Say something; the stream is the answer.
 

@@ -1,0 +1,60 @@
+"""Choosing, loading and making models."""
+
+from typing import TYPE_CHECKING
+
+from edgellm.apps.chat.commands.keeping import keep_state, take_up
+from edgellm.apps.chat.conversations import catalog, remembered
+from edgellm.apps.launching import LoadSettings
+from edgellm.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgellm.apps.chat.screen import ChatScreen
+
+LAST_MODEL = "model"  # remembered under this name
+
+
+async def load(chat: "ChatScreen", reference: str, changed: LoadSettings | None = None) -> bool:
+    """Load a model in place of the one there is; whether that went well."""
+    await chat.talk.stopped()
+    await keep_state(chat)
+    chat.showing.used_tokens = None
+    chat.showing.wake()
+    is_loaded = await chat.engine.load(reference, changed)
+    chat.showing.refresh()
+    if not is_loaded:
+        if chat.engine.error is not None and not chat.engine.was_stopped:
+            chat.tell(str(chat.engine.error), "error")
+        return False
+    for notice in chat.engine.notices:
+        chat.note(notice)
+    await chat.desk.archive.do(remembered.remember, LAST_MODEL, reference)
+    if chat.desk.is_stored:
+        await chat.desk.archive.do(catalog.set_model, chat.desk.conversation.id, chat.engine.name)
+    await take_up(chat)
+    return True
+
+
+async def choose(chat: "ChatScreen", argument: str) -> None:
+    """Load the model of that name, or one chosen from the store; the conversation stays."""
+    from edgellm.apps.chat.dialogs.models import CONVERT, ModelDialog
+
+    reference = argument or await chat.ask(ModelDialog(chat.engine))
+    if reference == CONVERT:
+        await convert(chat, "")
+    elif reference:
+        await load(chat, reference)
+
+
+async def convert(chat: "ChatScreen", argument: str) -> None:
+    """Make a model from a checkpoint, then load it."""
+    from edgellm.apps.chat.dialogs.converting import ConvertDialog
+
+    reference = await chat.ask(ConvertDialog(argument))
+    if reference:
+        await load(chat, reference)
+
+
+async def reload(chat: "ChatScreen", argument: str) -> None:
+    if not chat.engine.reference:
+        raise UsageError("no model was loaded yet; /model chooses one")
+    await load(chat, chat.engine.reference, chat.engine.changed_settings)

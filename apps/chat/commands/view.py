@@ -1,0 +1,47 @@
+"""Help, colours, the side panel, and leaving."""
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from edgellm.apps.chat.commands.chats import leave as leave_conversation
+from edgellm.apps.chat.dialogs.picker import Choice, Picker
+
+if TYPE_CHECKING:
+    from edgellm.apps.chat.screen import ChatScreen
+
+
+async def show_help(chat: "ChatScreen", argument: str) -> None:
+    from edgellm.apps.chat.dialogs.helping import HelpDialog
+
+    await chat.ask(HelpDialog(chat.app.keymap_shown))  # type: ignore[attr-defined]
+
+
+async def palette(chat: "ChatScreen", argument: str) -> None:
+    chat.app.action_command_palette()
+
+
+async def panel(chat: "ChatScreen", argument: str) -> None:
+    """Show the panel where it is hidden, hide it where it is shown."""
+    shown = chat.query_one("#panel").display
+    chat.set_class(not shown, "-with-panel")
+    chat.set_class(shown, "-without-panel")
+    chat.showing.refresh()
+    await chat.showing.refresh_chats()
+
+
+async def theme(chat: "ChatScreen", argument: str) -> None:
+    """The theme of that name, or one chosen from all."""
+    names = sorted(chat.app.available_themes)
+    chosen = argument or await chat.ask(
+        Picker("Colours", [Choice(name, Text(name)) for name in names])
+    )
+    if chosen:
+        await chat.app.wear_theme(chosen)  # type: ignore[attr-defined]
+
+
+async def leave(chat: "ChatScreen", argument: str) -> None:
+    """Leave once everything is kept."""
+    chat.tell("Keeping everything …")
+    await leave_conversation(chat)
+    chat.app.exit()

@@ -1,0 +1,121 @@
+"""Choosing one of many: a list that a few typed letters make short."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from edgellm.apps.chat.dialogs.dialog import Dialog
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[T]):
+    """One row of a picker."""
+
+    value: T
+    row: Text  # what is shown; may have several lines
+    key: str = ""  # what typed letters are looked for in; the row's text where empty
+
+    @property
+    def searched(self) -> str:
+        return (self.key or self.row.plain).lower()
+
+
+class Picker(Dialog[T]):
+    """Type to narrow the list down, Enter to choose."""
+
+    DEFAULT_CSS = """
+    Picker > Vertical {
+        & > Input { border: none; height: 1; padding: 0; background: $surface; }
+        & > OptionList {
+            height: auto; max-height: 24; border: none; padding: 0; background: $surface;
+            margin-top: 1;
+        }
+        & > .note { color: $text-muted; height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "step(1)", "Down", show=False, priority=True, id="picker.down"),
+        Binding("up", "step(-1)", "Up", show=False, priority=True, id="picker.up"),
+        Binding("pagedown", "step(10)", "Page down", show=False, id="picker.page-down"),
+        Binding("pageup", "step(-10)", "Page up", show=False, id="picker.page-up"),
+    ]
+    KEYS: ClassVar[str] = "Type to search · ↑↓ choose · Enter takes it · Esc leaves"
+
+    def __init__(
+        self,
+        title: str,
+        choices: Sequence[Choice[T]],
+        *,
+        note: str = "",
+        empty: str = "Nothing is here yet.",
+        has_search: bool = True,
+    ) -> None:
+        """note: said above the list. empty: said in place of it."""
+        super().__init__(title)
+        self._choices = list(choices)
+        self._shown = self._choices
+        self._note = note
+        self._empty = empty
+        self._has_search = has_search
+
+    def compose_body(self) -> ComposeResult:
+        if self._note:
+            yield Static(Text(self._note), classes="note")
+        if self._has_search:
+            yield Input(placeholder="search", id="search")
+        yield OptionList(id="rows")
+
+    def on_mount(self) -> None:
+        self._fill()
+        if not self._has_search:
+            self.query_one(OptionList).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        words = event.value.lower().split()
+        self._shown = [
+            choice for choice in self._choices if all(word in choice.searched for word in words)
+        ]
+        self._fill()
+
+    def on_input_submitted(self) -> None:
+        self._choose(self.query_one(OptionList).highlighted)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self._choose(event.option_index)
+
+    def action_step(self, step: int) -> None:
+        rows = self.query_one(OptionList)
+        if self._shown:
+            at = (rows.highlighted or 0) + step
+            last = len(self._shown) - 1
+            rows.highlighted = min(max(at, 0), last) if abs(step) > 1 else at % (last + 1)
+
+    def _fill(self) -> None:
+        rows = self.query_one(OptionList)
+        rows.clear_options()
+        if not self._shown:
+            rows.add_option(Option(Text(self._empty, "dim"), disabled=True))
+            return
+        rows.add_options([Option(choice.row) for choice in self._shown])
+        rows.highlighted = 0
+
+    def _choose(self, index: int | None) -> None:
+        if index is not None and index < len(self._shown):
+            self.dismiss(self._shown[index].value)
+
+
+def confirm(question: str, yes: str, no: str = "No, leave it as it is") -> Picker[bool]:
+    """Ask before something that cannot be undone; "no" comes first."""
+    return Picker(
+        question,
+        [Choice(False, Text(no)), Choice(True, Text(yes))],
+        has_search=False,
+    )

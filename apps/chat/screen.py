@@ -1,0 +1,226 @@
+"""The chat's screen: what stands where, and which key and message leads to which command."""
+
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from time import monotonic
+from typing import ClassVar, TypeVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from edgellm.apps.chat.answering.engine import Engine
+from edgellm.apps.chat.commands.table import BY_NAME, COMMANDS
+from edgellm.apps.chat.conversations.records import Turn
+from edgellm.apps.chat.desk import Desk
+from edgellm.apps.chat.dialogs.dialog import Dialog
+from edgellm.apps.chat.items import items_of, live_item
+from edgellm.apps.chat.showing import Showing
+from edgellm.apps.chat.talk import Talk
+from edgellm.apps.chat.transcript.turns import RuleItem
+from edgellm.apps.chat.transcript.view import Transcript
+from edgellm.apps.chat.widgets.activity import ActivityLine
+from edgellm.apps.chat.widgets.completions import Completions
+from edgellm.apps.chat.widgets.prompt import Prompt
+from edgellm.apps.chat.widgets.side_panel import SidePanel
+from edgellm.apps.chat.widgets.status import StatusBar
+from edgellm.errors import EdgeLLMError
+
+T = TypeVar("T")
+AGAIN_S = 3.0  # within which a second Ctrl+C leaves
+Act = Callable[["ChatScreen", str], Awaitable[None]]
+
+
+def bindings() -> list[BindingType]:
+    """The keys of all commands; each may be given another in config.toml by the command's name."""
+    return [
+        Binding(
+            command.keys,
+            f"command('{command.name}')",
+            command.title,
+            show=False,
+            priority=command.name in ("quit", "palette"),
+            id=command.name,
+        )
+        for command in COMMANDS
+        if command.keys
+    ]
+
+
+def turn_bindings() -> list[BindingType]:
+    """The keys that are commands while a turn is selected."""
+    return [
+        Binding(
+            command.turn_keys,
+            f"screen.command('{command.name}')",
+            command.title,
+            show=False,
+            id=f"turn.{command.name}",
+        )
+        for command in COMMANDS
+        if command.turn_keys
+    ]
+
+
+class Turns(Transcript):
+    """The transcript with keys for its turns; what is typed otherwise goes to the prompt."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*turn_bindings(), *Transcript.BINDINGS]
+
+    class Typed(Message):
+        """A character that is no command."""
+
+        def __init__(self, character: str) -> None:
+            super().__init__()
+            self.character = character
+
+    def on_key(self, event: events.Key) -> None:
+        is_command = any(event.key == key for key, _ in self._bindings)
+        if event.is_printable and event.character and not is_command:
+            event.stop()
+            self.post_message(self.Typed(event.character))
+
+
+class ChatScreen(Screen[None]):
+    """Owns the widgets; what they show is Desk's, Engine's and Talk's."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(),
+        Binding("ctrl+c", "interrupt", "Copy, or leave", show=False, id="interrupt"),
+    ]
+    AUTO_FOCUS = "Prompt"
+
+    def __init__(self, desk: Desk, engine: Engine) -> None:
+        super().__init__()
+        self.desk = desk
+        self.engine = engine
+        self.talk = Talk(desk, engine, begun=self._begun, unsaved=self._unsaved)
+        self.showing = Showing(self)
+        self.editing: int | None = None  # the turn whose text is in the prompt
+        self._interrupted_s = -AGAIN_S
+        self._notices = 0  # lines in the transcript that nothing keeps
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="title")
+        with Horizontal(id="middle"):
+            with Vertical(id="chat"):
+                yield Turns(id="transcript")
+                yield Static(id="attached")
+                yield Completions(id="completions")
+                yield ActivityLine(id="activity")
+                yield Prompt(id="prompt")
+            yield SidePanel(id="panel")
+        yield StatusBar(id="status")
+
+    @property
+    def transcript(self) -> Transcript:
+        return self.query_one(Transcript)
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.query_one(Prompt)
+
+    # What commands use
+
+    def act(self, name: str, argument: str = "") -> None:
+        """Do what a command says, beside the event loop's other work."""
+        command = BY_NAME[name]
+        function: Act = getattr(import_module(command.module), command.function_name)
+        self.run_worker(self._guarded(function(self, argument)), group="commands")
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except EdgeLLMError as error:
+            self.tell(str(error), "error")
+
+    async def ask(self, dialog: Dialog[T]) -> T | None:
+        """Show a dialog and wait for its answer."""
+        return await self.app.push_screen_wait(dialog)
+
+    def tell(self, text: str, severity: str = "information") -> None:
+        """Say something that need not be kept: information, warning or error."""
+        self.app.notify(
+            text,
+            severity=severity,  # type: ignore[arg-type]
+            timeout=10 if severity == "error" else 5,
+            markup=False,
+        )
+
+    def note(self, text: str) -> None:
+        """Say something at the end of the transcript, until it is drawn anew."""
+        self._notices += 1
+        self.transcript.add(RuleItem(-(1 << 62) - self._notices, text))
+
+    def show_conversation(self) -> None:
+        """Draw the open conversation anew, from its end."""
+        self.transcript.show(list(items_of(self.desk.conversation)))
+        self.showing.refresh()
+
+    # What happens on the screen
+
+    def _begun(self, turn: Turn) -> None:
+        item = live_item(turn, self.desk.conversation.siblings(turn.id))
+        self.transcript.add(item)
+        self.showing.begin(item)
+
+    def _unsaved(self, error: EdgeLLMError) -> None:
+        self.tell(f"This answer cannot be kept as it comes: {error}", "error")
+
+    def on_mount(self) -> None:
+        self.showing.start()
+        self.show_conversation()
+
+    def action_command(self, name: str) -> None:
+        self.act(name)
+
+    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
+        from edgellm.apps.chat.commands.sending import submit
+
+        self.run_worker(self._guarded(submit(self, event.text)), group="commands")
+
+    def on_text_area_changed(self) -> None:
+        shown = self.query_one(Completions).suggest(self.prompt.text)
+        self.prompt.is_completing = shown
+
+    def on_prompt_completing(self, event: Prompt.Completing) -> None:
+        completions = self.query_one(Completions)
+        if event.step:
+            completions.step(event.step)
+        elif (chosen := completions.chosen) is not None:
+            self.prompt.is_completing = False
+            self.prompt.fill(f"/{chosen.name} " if chosen.argument else f"/{chosen.name}")
+            if not chosen.argument:
+                self.prompt.action_send()
+
+    def on_prompt_leaving(self) -> None:
+        self.act("quit")
+
+    def on_prompt_interrupted(self) -> None:
+        self.action_interrupt()
+
+    def action_interrupt(self) -> None:
+        """Copy what is selected; where nothing is, leave at the second time."""
+        if text := self.get_selected_text():
+            self.app.copy_to_clipboard(text)
+        elif monotonic() - self._interrupted_s < AGAIN_S:
+            self.act("quit")
+        else:
+            self._interrupted_s = monotonic()
+            self.tell("Ctrl+C again leaves. Esc stops an answer.")
+
+    def on_turns_typed(self, event: Turns.Typed) -> None:
+        self.prompt.focus()
+        self.prompt.insert(event.character)
+
+    def on_transcript_clicked(self, event: Transcript.Clicked) -> None:
+        from edgellm.apps.chat.commands.clicks import clicked
+
+        self.run_worker(self._guarded(clicked(self, event)), group="commands")
+
+    def on_side_panel_opened(self, event: SidePanel.Opened) -> None:
+        self.act("open", str(event.conversation))

@@ -1,0 +1,1 @@
+"""What stands around the transcript: the prompt, what is going on, how full everything is."""

@@ -1,0 +1,64 @@
+"""The commands that begin like what is written, above the prompt."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from edgellm.apps.chat.commands.table import COMMANDS, Command
+
+MOST_ROWS = 8
+
+
+class Completions(OptionList, can_focus=False):
+    """Shown while a command's name is being written."""
+
+    DEFAULT_CSS = """
+    Completions {
+        display: none;
+        height: auto;
+        max-height: 8;
+        border: none;
+        background: $panel;
+        padding: 0 1;
+        &.-shown { display: block; }
+    }
+    """
+
+    def suggest(self, written: str) -> bool:
+        """Show what fits; whether anything does."""
+        found = matching(written)
+        self.set_class(bool(found), "-shown")
+        self.clear_options()
+        self.add_options([Option(_row(command), id=command.name) for command in found])
+        if found:
+            self.highlighted = 0
+        return bool(found)
+
+    def step(self, step: int) -> None:
+        if self.option_count:
+            self.highlighted = ((self.highlighted or 0) + step) % self.option_count
+
+    @property
+    def chosen(self) -> Command | None:
+        if self.highlighted is None:
+            return None
+        name = self.get_option_at_index(self.highlighted).id
+        return next(command for command in COMMANDS if command.name == name)
+
+
+def matching(written: str) -> Sequence[Command]:
+    """Commands for what is written: those that begin so, then those that contain it."""
+    part = written[1:].lower()
+    if not written.startswith("/") or not part.replace("-", "a").isalpha() and part:
+        return ()
+    first = [command for command in COMMANDS if command.name.startswith(part)]
+    others = [command for command in COMMANDS if part in command.name and command not in first]
+    exact = len(first) == 1 and first[0].name == part and not first[0].argument
+    return () if exact else (*first, *others)
+
+
+def _row(command: Command) -> Text:
+    row = Text(f"/{command.name} {command.argument}".ljust(24), no_wrap=True)
+    return row.append(f" {command.title}", "dim")

@@ -1,0 +1,188 @@
+"""Where one writes: grows with the text, keeps a history, sends on Enter."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import events
+from textual.actions import SkipAction
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import TextArea
+
+MOST_LINES = 10
+MOST_CHARACTERS = 8 << 20  # of one paste; files are attached instead
+# Keys of TextArea that the chat has other uses for.
+_TAKEN = frozenset({"ctrl+f", "ctrl+y", "f6", "f7", "ctrl+d", "up", "down"})
+
+
+def editing_keys() -> list[BindingType]:
+    """TextArea's own keys, each with a name that config.toml can give another key."""
+    kept: list[BindingType] = []
+    for binding in TextArea.BINDINGS:
+        assert isinstance(binding, Binding)
+        keys = ",".join(key for key in binding.key.split(",") if key not in _TAKEN)
+        if keys:
+            name = binding.action.replace("(True)", "-select").replace("_", "-")
+            kept.append(replace(binding, key=keys, id=f"edit.{name}"))
+    return kept
+
+
+class Prompt(TextArea, inherit_bindings=False):
+    """The text that will be sent."""
+
+    DEFAULT_CSS = """
+    Prompt {
+        height: auto;
+        min-height: 3;
+        max-height: 12;
+        border: round $border-blurred;
+        background: $background;
+        padding: 0 1;
+        &:focus { border: round $border; }
+        &.-narrow { border: none; min-height: 1; }
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "Send", show=False, id="send"),
+        Binding(
+            "ctrl+j,shift+enter,alt+enter", "newline", "Begin a line", show=False, id="newline"
+        ),
+        Binding("up", "up", "Up, or an earlier prompt", show=False, id="prompt.up"),
+        Binding("down", "down", "Down, or a later prompt", show=False, id="prompt.down"),
+        Binding("tab", "complete", "Complete a command", show=False, id="prompt.complete"),
+        Binding("ctrl+d", "delete_or_leave", "Delete, or leave", show=False, id="prompt.leave"),
+        *editing_keys(),
+    ]
+
+    class Submitted(Message):
+        """Somebody wants this text sent, or this command done; it is out of the prompt already."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Completing(Message):
+        """A key for the list of commands: a step in it, or 0 to take the one that is chosen."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
+
+    class Leaving(Message):
+        """Ctrl+D in an empty prompt."""
+
+    class Interrupted(Message):
+        """Ctrl+C where nothing is selected."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(
+            id=id,
+            tab_behavior="focus",
+            show_line_numbers=False,
+            soft_wrap=True,
+            highlight_cursor_line=False,
+            placeholder="Write here; Enter sends, Ctrl+J begins a line, / is for commands",
+        )
+        self._history: list[str] = []  # latest first
+        self._recalled = -1  # which of them is shown; -1 is what was written here
+        self._own = ""  # what was written here, while an older text is shown
+        self.is_completing = False  # whether keys go to the list of commands
+
+    def set_history(self, texts: Sequence[str]) -> None:
+        """texts: what was sent before, latest first."""
+        self._history = list(texts)
+        self._recalled = -1
+
+    def fill(self, text: str) -> None:
+        """Put a text in, with the cursor behind it."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
+    def give_back(self, text: str) -> None:
+        """Put a text that was not taken in front of what is written by now."""
+        self.fill(text + self.text)
+
+    def action_send(self) -> None:
+        if self.is_completing:
+            self.post_message(self.Completing(0))
+            return
+        text = self.text
+        if text.strip() and self._history[:1] != [text]:
+            self._history.insert(0, text)
+        self._recalled, self._own = -1, ""
+        self.clear()
+        self.post_message(self.Submitted(text))
+
+    def action_complete(self) -> None:
+        if not self.is_completing:
+            raise SkipAction
+        self.post_message(self.Completing(0))
+
+    def action_newline(self) -> None:
+        self.insert("\n")
+
+    def action_up(self) -> None:
+        """A line up; from the first one to what was sent before."""
+        if self.is_completing:
+            self.post_message(self.Completing(-1))
+        elif self.cursor_at_first_line and (not self.text or self._recalled >= 0):
+            self._recall(self._recalled + 1)
+        else:
+            self.action_cursor_up()
+
+    def action_down(self) -> None:
+        if self.is_completing:
+            self.post_message(self.Completing(1))
+        elif self.cursor_at_last_line and self._recalled >= 0:
+            self._recall(self._recalled - 1)
+        else:
+            self.action_cursor_down()
+
+    def action_copy(self) -> None:
+        if self.selected_text:
+            self.app.copy_to_clipboard(self.selected_text)
+        else:
+            self.post_message(self.Interrupted())
+
+    def action_delete_or_leave(self) -> None:
+        if self.text:
+            self.action_delete_right()
+        else:
+            self.post_message(self.Leaving())
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Do what is bound here before the next key is looked at.
+
+        Textual hands bound keys on from widget to widget, so that characters typed meanwhile would
+        overtake them, and a quick Enter send half of a line.
+        """
+        bound = self._bindings.copy()
+        bound.apply_keymap(self.app._keymap)
+        for binding in bound.key_to_bindings.get(event.key, ()):
+            event.stop()
+            event.prevent_default()
+            try:
+                await self.run_action(binding.action)
+            except SkipAction:
+                continue
+            return
+        await super()._on_key(event)
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        if len(event.text) > MOST_CHARACTERS:
+            event.stop()
+            event.prevent_default()
+            self.app.notify(
+                "That paste is too long for a prompt; save it to a file and /attach it.",
+                severity="warning",
+            )
+
+    def _recall(self, index: int) -> None:
+        if not -1 <= index < len(self._history):
+            return
+        if self._recalled == -1:
+            self._own = self.text
+        self._recalled = index
+        self.fill(self._own if index == -1 else self._history[index])
