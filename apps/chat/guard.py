@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from textual.driver import Driver
@@ -129,16 +129,18 @@ def guarded_driver(guard: TerminalGuard) -> "type[Driver] | None":
 
 
 @contextmanager
-def ending_signals(stop: Callable[[], None]) -> Iterator[None]:
+def ending_signals(
+    stop: Callable[[], None], *names: Literal["SIGINT", "SIGTERM", "SIGHUP"]
+) -> Iterator[None]:
     """While inside, SIGTERM and SIGHUP call `stop` in the running loop, so that the app can save.
 
-    Does nothing on Windows, whose processes get neither.
+    names: other signals than these two. Does nothing on Windows, whose loops hear of none.
     """
     import asyncio
 
     loop = asyncio.get_running_loop()
     handled = []
-    for name in _ENDING:
+    for name in names or _ENDING:
         with suppress(NotImplementedError, AttributeError):
             loop.add_signal_handler(getattr(signal, name), stop)
             handled.append(getattr(signal, name))
