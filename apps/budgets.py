@@ -1,15 +1,21 @@
 """Whether what was found fits the memory that was allowed, guessing included."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgellm.artifact import Artifact
+from edgellm.errors import BudgetError
 from edgellm.events import MemoryUse
 from edgellm.plan import MemoryParts, over_budget
 from edgellm.runtimes.options import LoadOptions
 from edgellm.runtimes.wire import Loaded
-from edgellm.units import exact_size
+from edgellm.units import exact_size, format_bytes
+
+if TYPE_CHECKING:
+    from edgellm.apps.context_memory import ContextMemory
 
 NOTHING = MemoryParts(0, 0, 0, 0)
 # Limits count what is reserved, which is more than what is used: an allocator's arenas and a BLAS
@@ -58,6 +64,43 @@ def check_plan(artifact: Artifact, budget_bytes: int | None, guessing: MemoryPar
     if needed.total_bytes > budget_bytes:
         step = f"load it without guessing, or with {exact_size(needed.total_bytes)} of memory"
         raise over_budget(f"{name} with guessing", needed, budget_bytes, step)
+
+
+def check_beyond_plan(artifact: Artifact, budget_bytes: int, options: LoadOptions) -> None:
+    """Raise BudgetError for a context beyond the plan that does not fit, with what would.
+
+    Raises UsageError for one that the model itself does not have.
+    """
+    from edgellm.apps.context_memory import ContextMemory
+
+    assert options.context is not None, "it is more than the plan's"
+    costs = ContextMemory.of(artifact, options)
+
+    def guessing(context: int) -> MemoryParts:
+        return guessing_memory(artifact.gguf, replace(options, context=context))
+
+    needed = costs.at(options.context) + guessing(options.context)
+    if needed.total_bytes > budget_bytes:
+        raise _beyond_budget(costs, options.context, needed, budget_bytes, guessing)
+
+
+def _beyond_budget(
+    costs: "ContextMemory",
+    context: int,
+    needed: MemoryParts,
+    budget_bytes: int,
+    guessing: Callable[[int], MemoryParts],
+) -> BudgetError:
+    largest, budget = costs.largest(budget_bytes, guessing), format_bytes(budget_bytes)
+    fits = f"the largest that fits is {largest}" if largest else "none fits"
+    return BudgetError(
+        f"{costs.name} at a context of {context} tokens needs {format_bytes(needed.total_bytes)} "
+        f"(KV cache {format_bytes(needed.kv_cache_bytes)}), the budget is {budget}; {fits}",
+        needed_bytes=needed.total_bytes,
+        budget_bytes=budget_bytes,
+        largest_context=largest,
+        parts=needed.to_json(),
+    )
 
 
 def check_file(gguf: Path, budget_bytes: int | None, guessing: MemoryParts) -> None:

@@ -4,10 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
-from edgellm.apps.budgets import BareFile, check_file, check_plan, guessing_memory, process_limit
+from edgellm.apps.budgets import (
+    BareFile,
+    check_beyond_plan,
+    check_file,
+    check_plan,
+    guessing_memory,
+    process_limit,
+)
+from edgellm.apps.cli.planning import free_memory_budget
 from edgellm.apps.finding import Loadable
 from edgellm.artifact import Artifact
 from edgellm.errors import InputError, UsageError
+from edgellm.plan import MemoryParts
 from edgellm.progress import ProgressSink
 from edgellm.runtimes import RUNTIMES
 from edgellm.runtimes.api.launch import Launch
@@ -27,6 +36,7 @@ class LoadSettings(TypedDict, total=False):
 
     memory: str | int | None  # "2GiB" or bytes, for everything; None is what the plan says
     context: int | None  # tokens that prompt and answer may take together
+    beyond_plan: bool  # the context may exceed the plan, where memory (None: what is free) allows
     runtime: str | Runtime  # "auto", a row of RUNTIMES, or an engine of one's own
     isolation: str  # "process", or "none" for a thread of this one
     threads: int | None  # None is one for each physical core
@@ -45,13 +55,7 @@ def launch(found: Loadable, settings: LoadSettings, store: Store) -> Launch:
     options = load_options(found.artifact, settings)
     check_draft(options.speculate)
     budget_bytes, guessing = _budget_bytes(settings), guessing_memory(found.gguf, options)
-    if found.artifact is None:
-        check_file(found.gguf, budget_bytes, guessing)
-        limited_bytes = budget_bytes
-    else:
-        check_plan(found.artifact, budget_bytes, guessing)
-        planned_bytes = found.artifact.plan.budget_bytes + guessing.total_bytes
-        limited_bytes = budget_bytes or planned_bytes
+    limited_bytes = _checked_budget(found, options, budget_bytes, guessing)
     engine, options, notice = _choose(found.gguf, options, settings)
     bare_bytes = budget_bytes if found.artifact is None else None
     return Launch(
@@ -67,6 +71,23 @@ def launch(found: Loadable, settings: LoadSettings, store: Store) -> Launch:
         notice=notice,
         plan=None if found.artifact is None else found.artifact.plan,
     )
+
+
+def _checked_budget(
+    found: Loadable, options: LoadOptions, budget_bytes: int | None, guessing: MemoryParts
+) -> int | None:
+    """What the engine's process is held to; None where nobody has said. Raises BudgetError."""
+    artifact = found.artifact
+    if artifact is None:
+        check_file(found.gguf, budget_bytes, guessing)
+        return budget_bytes
+    if options.context is not None and options.context > artifact.plan.kv.context:
+        if budget_bytes is None:
+            budget_bytes = free_memory_budget(say_nothing)
+        check_beyond_plan(artifact, budget_bytes, options)
+        return budget_bytes
+    check_plan(artifact, budget_bytes, guessing)
+    return budget_bytes or artifact.plan.budget_bytes + guessing.total_bytes
 
 
 def _choose(
@@ -90,7 +111,8 @@ def _choose(
 def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptions:
     """Load as the plan says; a bare GGUF file has none and takes the defaults.
 
-    Raises UsageError for a context that the plan exceeds, or formats that it has decided.
+    Raises UsageError for a context that exceeds the plan, unless that is meant, or formats that
+    the plan has decided.
     """
     context, ubatch = settings.get("context"), settings.get("ubatch")
     options = LoadOptions(
@@ -107,7 +129,8 @@ def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptio
     if artifact is None:
         return options
     plan, name = artifact.plan, artifact.folder.name
-    if context is not None and context > plan.kv.context:
+    too_long = context is not None and context > plan.kv.context
+    if too_long and not settings.get("beyond_plan", False):
         raise UsageError(
             f"context is {context}; {name} was planned for {plan.kv.context} tokens: give "
             f"{plan.kv.context} at most, or convert it again for a context of {context}"
@@ -129,6 +152,10 @@ def load_options(artifact: Artifact | None, settings: LoadSettings) -> LoadOptio
         value_format=plan.kv.value_format,
         ubatch=ubatch or plan.ubatch,
     )
+
+
+def say_nothing(text: str) -> None:
+    """A library has nobody to talk to."""
 
 
 def check_draft(speculate: str | None) -> None:

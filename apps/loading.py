@@ -9,7 +9,7 @@ from edgellm.apps.child_runs import run_child
 from edgellm.apps.cli.planning import PlanningOptions
 from edgellm.apps.cli.settings import home
 from edgellm.apps.finding import Finder
-from edgellm.apps.launching import AUTO, LoadSettings, launch, load_options
+from edgellm.apps.launching import AUTO, LoadSettings, launch, load_options, say_nothing
 from edgellm.errors import Cancelled, UsageError
 from edgellm.progress import Progress, ProgressSink, ignore_progress
 from edgellm.runtimes.api.launch import Launch
@@ -80,7 +80,7 @@ def prepare(model: str, settings: LoadSettings, cancel: CancelToken) -> Launch:
         )
     store = Store(home())
     quiet = _Quiet(settings.get("progress", ignore_progress), cancel)
-    finder = Finder(store, settings.get("offline", False), _say_nothing, quiet.progress, quiet.run)
+    finder = Finder(store, settings.get("offline", False), say_nothing, quiet.progress, quiet.run)
     planning = PlanningOptions(memory=_size_text(settings), context=settings.get("context"))
     found = finder.find(model, planning, settings.get("threads"), settings.get("speculate"))
     return launch(found, settings, store)
@@ -89,10 +89,6 @@ def prepare(model: str, settings: LoadSettings, cancel: CancelToken) -> Launch:
 def _size_text(settings: LoadSettings) -> str | None:
     memory = settings.get("memory")
     return exact_size(memory) if isinstance(memory, int) else memory
-
-
-def _say_nothing(text: str) -> None:
-    """A library has nobody to talk to."""
 
 
 class _Quiet:
@@ -108,7 +104,7 @@ class _Quiet:
 
     def run(self, arguments: list[str]) -> None:
         """Run edgellm; what it would tell a person becomes progress, or the error raised."""
-        run_child(arguments, progress=self._report, note=_say_nothing, cancel=self._cancel)
+        run_child(arguments, progress=self._report, note=say_nothing, cancel=self._cancel)
 
     def _report(self, progress: Progress) -> None:
         if self._cancel.cancelled:

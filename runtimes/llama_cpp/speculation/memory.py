@@ -80,19 +80,19 @@ def draft_memory(
     loading_excess = max(loading_bytes(spec, engine) - cache_bytes - scratch_bytes, 0)
     standing_bytes = engine.layer_bytes * spec.layers + vocabulary_bytes(spec, engine)
     return MemoryParts(
-        weights_bytes=_weights_bytes(draft, engine, tables),
+        weights_bytes=loaded_weights_bytes(draft, engine, tables),
         kv_cache_bytes=cache_bytes,
         compute_bytes=scratch_bytes,
         overhead_bytes=standing_bytes + loading_excess,
     )
 
 
-def _weights_bytes(draft: GGUFFile, engine: EngineFacts, tables: Tables) -> int:
-    """As loaded: a tied embedding is kept twice where its format is rearranged."""
+def loaded_weights_bytes(file: GGUFFile, engine: EngineFacts, tables: Tables) -> int:
+    """Of all tensors: a tied embedding is kept twice where its format is rearranged."""
     names = {row.ggml_type: name for name, row in tables.weight_formats.items()}
-    tied = not any(tensor.name == _HEAD for tensor in draft.tensors)
+    tied = not any(tensor.name == _HEAD for tensor in file.tensors)
     total_bytes = 0
-    for tensor in draft.tensors:
+    for tensor in file.tensors:
         repacked = engine.repacks(names.get(tensor.ggml_type, ""), platform.machine())
         copies = 2 if tied and repacked and tensor.name == _EMBEDDING else 1
         total_bytes += copies * engine.padded_tensor_bytes(tensor.bytes)
