@@ -128,7 +128,7 @@ class ChatApp(App[None], inherit_bindings=False):
             chosen = await archive.do(remembered.recall, THEME)
             if chosen in self.available_themes:
                 self.theme = chosen
-        return ChatScreen(desk, self.engine)
+        return ChatScreen(desk, self.engine, self.keymap_shown)
 
     async def _begin(self, screen: ChatScreen) -> None:
         """What may come after the first paint: the model, old questions, the list of chats."""
@@ -172,7 +172,10 @@ class ChatApp(App[None], inherit_bindings=False):
         """Copy, and say which way worked."""
         copied = await clipboard.copy(text, self._write, os.environ)
         severity = "information" if copied.is_copied else "error"
-        self.notify(str(copied), severity=severity, markup=False)  # type: ignore[arg-type]
+        if isinstance(self.screen, ChatScreen):
+            self.screen.tell(str(copied), severity)
+        else:
+            self.notify(str(copied), markup=False)
 
     def _write(self, sequence: str) -> None:
         if self._driver is not None:

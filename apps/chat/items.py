@@ -8,7 +8,7 @@ from edgellm.apps.chat.transcript.turns import Heading, Item, RuleItem, TurnItem
 from edgellm.apps.chat.widgets import figures
 from edgellm.apps.terminal_text import harmless, one_line
 
-_LATER = -1  # key of the line that tells of later turns; those of cuts are below
+_LATER, _WELCOME = -1, -2  # keys of lines that stand for no turn; those of cuts are below
 _ENDINGS = {
     "cancelled": "stopped by you",
     "length": "ended at the limit of tokens for one answer",
@@ -18,8 +18,13 @@ _ENDINGS = {
 }
 
 
-def items_of(conversation: Conversation) -> Iterator[Item]:
-    """The current path from the top, with what is to be said between its turns."""
+def items_of(conversation: Conversation, welcome: str) -> Iterator[Item]:
+    """The current path from the top, with what is to be said between its turns.
+
+    welcome: in Markdown, shown where there are none.
+    """
+    if not conversation.turns:
+        yield RuleItem(_WELCOME, "a new conversation", welcome, "muted")
     for turn in conversation.path():
         yield item_of(conversation, turn)
         if cut := conversation.cuts.get(turn.id):
@@ -29,11 +34,15 @@ def items_of(conversation: Conversation) -> Iterator[Item]:
         yield RuleItem(_LATER, f"{what} taken back; /redo brings back the latest", part="muted")
 
 
+def cut_key(turn: int) -> int:
+    return -16 - turn
+
+
 def cut_item(turn: int, summary: str) -> RuleItem:
     """The line below which the model reads."""
     if summary:
-        return RuleItem(-2 - turn, "what stands above is sent in short:", harmless(summary))
-    return RuleItem(-2 - turn, "what stands above is no longer sent to the model")
+        return RuleItem(cut_key(turn), "what stands above is sent in short:", harmless(summary))
+    return RuleItem(cut_key(turn), "what stands above is no longer sent to the model")
 
 
 def item_of(conversation: Conversation, turn: Turn) -> TurnItem:

@@ -5,6 +5,7 @@ from importlib import import_module
 from time import monotonic
 from typing import ClassVar, TypeVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,8 +19,9 @@ from edgellm.apps.chat.commands.table import BY_NAME, COMMANDS
 from edgellm.apps.chat.conversations.records import Turn
 from edgellm.apps.chat.desk import Desk
 from edgellm.apps.chat.dialogs.dialog import Dialog
+from edgellm.apps.chat.hints import Keys, placeholder, welcome
 from edgellm.apps.chat.items import items_of, live_item
-from edgellm.apps.chat.showing import Showing
+from edgellm.apps.chat.showing import SAID_S, Showing
 from edgellm.apps.chat.talk import Talk
 from edgellm.apps.chat.transcript.turns import RuleItem
 from edgellm.apps.chat.transcript.view import Transcript
@@ -32,6 +34,7 @@ from edgellm.errors import EdgeLLMError
 
 T = TypeVar("T")
 AGAIN_S = 3.0  # within which a second Ctrl+C leaves
+MARGIN_CELLS = 4  # of the line that things are said in
 Act = Callable[["ChatScreen", str], Awaitable[None]]
 
 
@@ -94,8 +97,10 @@ class ChatScreen(Screen[None]):
     ]
     AUTO_FOCUS = "Prompt"
 
-    def __init__(self, desk: Desk, engine: Engine) -> None:
+    def __init__(self, desk: Desk, engine: Engine, keys: Keys) -> None:
+        """keys: of everything, by the names of config.toml."""
         super().__init__()
+        self.keys = keys
         self.desk = desk
         self.engine = engine
         self.talk = Talk(desk, engine, begun=self._begun, unsaved=self._unsaved)
@@ -112,7 +117,7 @@ class ChatScreen(Screen[None]):
                 yield Static(id="attached")
                 yield Completions(id="completions")
                 yield ActivityLine(id="activity")
-                yield Prompt(id="prompt")
+                yield Prompt(placeholder(self.keys), id="prompt")
             yield SidePanel(id="panel")
         yield StatusBar(id="status")
 
@@ -143,11 +148,17 @@ class ChatScreen(Screen[None]):
         return await self.app.push_screen_wait(dialog)
 
     def tell(self, text: str, severity: str = "information") -> None:
-        """Say something that need not be kept: information, warning or error."""
+        """Say something that need not be kept: information, warning or error.
+
+        It stands above the prompt for a while; what is too long for that line covers more.
+        """
+        if cell_len(text) <= self.size.width - MARGIN_CELLS and "\n" not in text:
+            self.showing.say(text, severity)
+            return
         self.app.notify(
             text,
             severity=severity,  # type: ignore[arg-type]
-            timeout=10 if severity == "error" else 5,
+            timeout=SAID_S[severity],
             markup=False,
         )
 
@@ -158,7 +169,7 @@ class ChatScreen(Screen[None]):
 
     def show_conversation(self) -> None:
         """Draw the open conversation anew, from its end."""
-        self.transcript.show(list(items_of(self.desk.conversation)))
+        self.transcript.show(list(items_of(self.desk.conversation, welcome(self.keys))))
         self.showing.refresh()
 
     # What happens on the screen

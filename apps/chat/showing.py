@@ -11,6 +11,7 @@ from textual.widgets import Static
 from edgellm.apps.chat.answering.answer import WRITING, Answer
 from edgellm.apps.chat.answering.engine import State
 from edgellm.apps.chat.conversations import catalog
+from edgellm.apps.chat.hints import of_turn
 from edgellm.apps.chat.items import attached_line
 from edgellm.apps.chat.transcript.turns import TurnItem
 from edgellm.apps.chat.widgets import activity
@@ -19,6 +20,7 @@ from edgellm.apps.chat.widgets.machine import Machine, look_at_machine
 from edgellm.apps.chat.widgets.side_panel import PanelView, SidePanel
 from edgellm.apps.chat.widgets.status import Status, StatusBar
 from edgellm.apps.terminal_text import harmless, one_line
+from edgellm.runtimes.protocol import Settled
 
 if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
@@ -29,6 +31,8 @@ LAYOUT_SHARE = 0.25
 FIGURES_S = 0.25  # between two changes of the numbers
 MACHINE_S = 2.0
 _RATES = 76  # two a cell of the sparkline
+SAID_S = {"information": 4.0, "warning": 6.0, "error": 10.0}  # how long something said stays
+_COLOURS = {"information": "", "warning": "yellow", "error": "red"}
 
 
 class Showing:
@@ -42,6 +46,7 @@ class Showing:
         self._next_figures_s = 0.0
         self._rates: deque[float] = deque(maxlen=_RATES)
         self._machine: Machine | None = None
+        self._said: tuple[Text, float] | None = None  # (what was said, until when)
         self.used_tokens: int | None = None  # of the context, by the open conversation
 
     def start(self) -> None:
@@ -72,6 +77,14 @@ class Showing:
         if answer is not None and answer.used_tokens:
             self.used_tokens = answer.used_tokens
         self.refresh()
+
+    def say(self, text: str, severity: str) -> None:
+        """Show something for a while in place of what is going on."""
+        stays_s = SAID_S[severity]
+        shown = Text(text, _COLOURS[severity], no_wrap=True, overflow="ellipsis")
+        self._said = shown, perf_counter() + stays_s
+        self._chat.set_timer(stays_s + FRAME_S, self.refresh)
+        self._show_activity()
 
     def refresh(self) -> None:
         """Show everything as it is now."""
@@ -130,16 +143,16 @@ class Showing:
     def _show_activity(self) -> None:
         chat, answer = self._chat, self._chat.talk.answer
         line = chat.query_one(ActivityLine)
-        if chat.engine.state is not State.READY:
+        if self._said is not None and self._said[1] > perf_counter():
+            line.show(self._said[0])
+        elif chat.engine.state is not State.READY:
             line.show(activity.of_load(chat.engine))
         elif chat.talk.is_busy and answer is not None:
             line.show(activity.of_answer(answer))
         elif chat.editing is not None:
             line.show(Text("editing: Enter sends it as another branch, Esc leaves it as it was"))
         elif chat.transcript.cursor is not None:
-            line.show(
-                Text("e edit · r again · y copy · c code · [ ] branches · b branch · Esc back")
-            )
+            line.show(Text(of_turn(chat.keys), no_wrap=True, overflow="ellipsis"))
         else:
             line.show(Text())
 
@@ -177,7 +190,7 @@ class Showing:
         rate = None if answer is None else answer.tokens_per_s
         return PanelView(
             model=engine.name,
-            about="" if settled is None else f"{settled.engine}, {settled.threads} threads",
+            about="" if settled is None else engine_in_short(settled),
             plan=None if model is None else model.plan,
             memory=(answer.memory if answer else None) or engine.memory,
             used_tokens=used,
@@ -206,3 +219,10 @@ class Showing:
     def _note_machine(self, machine: Machine) -> None:
         self._machine = machine
         self._show_figures()
+
+
+def engine_in_short(settled: Settled) -> str:
+    """What computes, without its list of instructions: "CPU, 2 threads"."""
+    device = settled.engine.partition(" with ")[0]
+    threads = "1 thread" if settled.threads == 1 else f"{settled.threads} threads"
+    return f"{device}, {threads}"

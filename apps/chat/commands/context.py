@@ -6,7 +6,7 @@ from rich.text import Text
 
 from edgellm.apps.chat.answering.prompts import Sent, sent_of
 from edgellm.apps.chat.answering.settings import TRIM
-from edgellm.apps.chat.commands.keeping import count
+from edgellm.apps.chat.commands.keeping import recount
 from edgellm.apps.chat.conversations.records import Cut
 from edgellm.apps.chat.dialogs.picker import Choice, Picker
 from edgellm.apps.chat.dialogs.writing import LineDialog
@@ -45,10 +45,14 @@ async def offer_room(chat: "ChatScreen", ended: Ended) -> None:
     if chosen is None:
         return
     again = ended.turn is None  # the question was not answered at all
-    if await _made_room(chat, chosen) and again:
+    if not await _made_room(chat, chosen):
+        return
+    if again:
         from edgellm.apps.chat.commands.answers import regenerate
 
         await regenerate(chat, "")
+    else:
+        chat.tell("There is room now; /regenerate answers the last question again.")
 
 
 async def _made_room(chat: "ChatScreen", chosen: str) -> bool:
@@ -144,8 +148,8 @@ async def older_half(chat: "ChatScreen") -> list[Sent]:
 
 
 async def _changed(chat: "ChatScreen") -> None:
-    await count(chat)
     chat.show_conversation()
+    await recount(chat)
 
 
 async def _resize(chat: "ChatScreen", argument: str) -> bool:

@@ -42,20 +42,19 @@ async def keep_state(chat: "ChatScreen") -> None:
 
 async def take_up(chat: "ChatScreen") -> None:
     """Give the model back what it had read of the open conversation, and count its tokens."""
-    chat.showing.used_tokens = None
-    if not chat.engine.is_ready:
-        return
-    if chat.desk.is_stored and chat.desk.conversation.turns:
+    if chat.engine.is_ready and chat.desk.conversation.turns:
         await _restore(chat)
-    await count(chat)
-    chat.showing.refresh()
+    await recount(chat)
 
 
-async def count(chat: "ChatScreen") -> None:
-    """Find out how much of the context the conversation takes."""
+async def recount(chat: "ChatScreen") -> None:
+    """Find out how much of the context the conversation takes, and show it."""
     desk, engine = chat.desk, chat.engine
-    with suppress(InputError):  # a template that refuses this, or none at all
-        chat.showing.used_tokens = await engine.count(desk.messages) if desk.messages else 0
+    chat.showing.used_tokens = None
+    if engine.is_ready and not chat.talk.is_busy:
+        with suppress(InputError):  # a template that refuses this, or none at all
+            chat.showing.used_tokens = await engine.count(desk.messages) if desk.messages else 0
+    chat.showing.refresh()
 
 
 async def _restore(chat: "ChatScreen") -> None:

@@ -57,7 +57,7 @@ async def send(chat: "ChatScreen", text: str) -> None:
     except EdgeLLMError:
         chat.prompt.give_back(text)  # what could not be kept is not lost either
         raise
-    if has_later:
+    if has_later or len(chat.desk.conversation.turns) == 1:
         chat.show_conversation()
     else:
         chat.transcript.add(item_of(chat.desk.conversation, turn))

@@ -49,8 +49,8 @@ COMMANDS: tuple[Command, ...] = (
         "f4",
         "e",
     ),
-    Command("undo", "Take back the last question and its answer", _ANSWERS, "turns:undo"),
-    Command("redo", "Bring back what was taken back", _ANSWERS, "turns:redo"),
+    Command("undo", "Take back the last question and its answer", _ANSWERS, "turns:undo", "alt+z"),
+    Command("redo", "Bring back what was taken back", _ANSWERS, "turns:redo", "alt+y"),
     Command(
         "attach",
         "Attach a text file to the next question; its tokens are counted first",

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from edgellm.apps.chat.commands.keeping import recount
 from edgellm.apps.chat.conversations.records import Turn
 from edgellm.apps.chat.transcript.turns import TurnItem
 from edgellm.errors import UsageError
@@ -47,6 +48,7 @@ async def finish_edit(chat: "ChatScreen", text: str) -> None:
     if turn.role != "user":
         await chat.desk.rewrite(turn, text)
         chat.show_conversation()
+        await recount(chat)
         return
     from edgellm.apps.chat.commands.sending import answer
 
@@ -62,10 +64,10 @@ async def undo(chat: "ChatScreen", argument: str) -> None:
     await chat.talk.stopped()
     question = _last_question(chat)
     await chat.desk.stand_at(chat.desk.conversation.parent(question.id))
-    chat.showing.used_tokens = None
     chat.show_conversation()
     if not chat.prompt.text:
         chat.prompt.fill(question.content)
+    await recount(chat)
 
 
 async def redo(chat: "ChatScreen", argument: str) -> None:
@@ -80,6 +82,7 @@ async def redo(chat: "ChatScreen", argument: str) -> None:
     if chat.prompt.text == question.content:
         chat.prompt.fill("")
     chat.show_conversation()
+    await recount(chat)
 
 
 async def branch(chat: "ChatScreen", argument: str) -> None:
@@ -87,9 +90,9 @@ async def branch(chat: "ChatScreen", argument: str) -> None:
     _check_idle(chat)
     turn = _wanted(chat)
     await chat.desk.stand_at(turn.id)
-    chat.showing.used_tokens = None
     chat.show_conversation()
     chat.prompt.focus()
+    await recount(chat)
 
 
 async def branch_before(chat: "ChatScreen", argument: str) -> None:
@@ -108,10 +111,9 @@ async def switch(chat: "ChatScreen", turn_id: int, step: int) -> None:
         raise UsageError("there is no other branch here")
     other = siblings[(siblings.index(turn_id) + step) % len(siblings)]
     await chat.desk.stand_at(chat.desk.conversation.latest_leaf(other))
-    chat.showing.used_tokens = None
     chat.show_conversation()
     chat.transcript.put_cursor(other)
-    chat.showing.refresh()
+    await recount(chat)
 
 
 async def fold(chat: "ChatScreen", argument: str) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 async def show_help(chat: "ChatScreen", argument: str) -> None:
     from edgellm.apps.chat.dialogs.helping import HelpDialog
 
-    await chat.ask(HelpDialog(chat.app.keymap_shown))  # type: ignore[attr-defined]
+    await chat.ask(HelpDialog(chat.keys))
 
 
 async def palette(chat: "ChatScreen", argument: str) -> None:

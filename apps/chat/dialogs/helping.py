@@ -1,6 +1,6 @@
 """Every command with its key and its slash command."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import ClassVar
 
 from rich.text import Text
@@ -8,13 +8,12 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from edgellm.apps.chat.commands.table import COMMANDS
+from edgellm.apps.chat.commands.table import COMMANDS, Command
 from edgellm.apps.chat.dialogs.dialog import Dialog
+from edgellm.apps.chat.hints import Keys, shown_key
 
 _KEY_CELLS, _NAME_CELLS = 16, 24
 _WRITING = (
-    ("Enter", "send"),
-    ("Ctrl+J", "begin a line; Shift+Enter and Alt+Enter, where the terminal tells them apart"),
     ("↑ ↓", "in an empty prompt: what was sent before"),
     ("/", "commands, completed with Tab; // begins a text with a slash"),
     ("Ctrl+C", "copy what is selected; twice: leave"),
@@ -26,12 +25,13 @@ class HelpDialog(Dialog[None]):
     """A page to scroll."""
 
     DEFAULT_CSS = """
-    HelpDialog > Vertical > VerticalScroll { height: auto; max-height: 100%; }
+    HelpDialog > Vertical { height: 90%; }
+    HelpDialog > Vertical > VerticalScroll { height: 1fr; }
     """
     KEYS: ClassVar[str] = "↑↓ scroll · Esc leaves · keys are changed under [keys] in config.toml"
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
-        """keys: of each command by its name, as they are now."""
+    def __init__(self, keys: Keys) -> None:
+        """keys: as they are now, by the names of config.toml."""
         super().__init__("Keys and commands")
         self._keys = keys
 
@@ -43,9 +43,14 @@ class HelpDialog(Dialog[None]):
         self.query_one(VerticalScroll).focus()
 
 
-def lines(keys: Mapping[str, str]) -> Iterator[Text]:
+def lines(keys: Keys) -> Iterator[Text]:
     """The page, a line each."""
     yield Text("Writing", "bold")
+    yield Text(f"  {shown_key(keys['send']):<{_KEY_CELLS}}send")
+    yield Text(
+        f"  {shown_key(keys['newline']):<{_KEY_CELLS}}begin a line; Shift+Enter and Alt+Enter too, "
+        "where the terminal tells them apart"
+    )
     for key, what in _WRITING:
         yield Text(f"  {key:<{_KEY_CELLS}}{what}")
     group = ""
@@ -55,20 +60,13 @@ def lines(keys: Mapping[str, str]) -> Iterator[Text]:
             yield Text()
             yield Text(group, "bold")
         name = f"/{command.name} {command.argument}".strip()
-        key = shown_keys(keys.get(command.name, command.keys), command.turn_keys)
+        key = shown_keys(keys, command)
         yield Text(f"  {key:<{_KEY_CELLS}}{name:<{_NAME_CELLS}}{command.title}")
 
 
-def shown_keys(keys: str, turn_keys: str = "") -> str:
-    """Keys as people write them; those of a selected turn stand behind."""
-    words = [_shown(key) for key in keys.split(",") if key][:1]
-    words += [f"({_shown(key)})" for key in turn_keys.split(",") if key]
+def shown_keys(keys: Keys, command: Command) -> str:
+    """A command's key; the one it has while a turn is selected stands behind."""
+    words = [shown_key(keys.get(command.name, ""))] if command.keys else []
+    if command.turn_keys:
+        words.append(f"({shown_key(keys[f'turn.{command.name}'])})")
     return " ".join(words)
-
-
-def _shown(key: str) -> str:
-    names = {"escape": "Esc", "left_square_bracket": "[", "right_square_bracket": "]"}
-    parts = key.strip().split("+")
-    if len(parts) == 1 and len(key) == 1:
-        return key
-    return "+".join(names.get(part, part.capitalize()) for part in parts)

@@ -35,9 +35,10 @@ class Picker(Dialog[T]):
     Picker > Vertical {
         & > Input { border: none; height: 1; padding: 0; background: $surface; }
         & > OptionList {
-            height: auto; max-height: 24; border: none; padding: 0; background: $surface;
+            height: auto; max-height: 60vh; border: none; padding: 0; background: $surface;
             margin-top: 1;
         }
+        & > OptionList:focus { border: none; }
         & > .note { color: $text-muted; height: auto; }
     }
     """

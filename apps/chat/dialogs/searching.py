@@ -25,9 +25,10 @@ class SearchDialog(Dialog[Hit]):
     SearchDialog > Vertical {
         & > Input { border: none; height: 1; padding: 0; background: $surface; }
         & > OptionList {
-            height: auto; max-height: 24; min-height: 1; border: none; padding: 0;
+            height: auto; max-height: 60vh; min-height: 1; border: none; padding: 0;
             background: $surface; margin-top: 1;
         }
+        & > OptionList:focus { border: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -31,7 +31,7 @@ class SettingsDialog(Dialog[Settings]):
 
     DEFAULT_CSS = """
     SettingsDialog > Vertical {
-        & > VerticalScroll { height: auto; max-height: 20; }
+        & > VerticalScroll { height: auto; max-height: 60vh; }
         & > .problem { color: $text-error; height: auto; }
     }
     SettingsDialog Horizontal { height: 1; }

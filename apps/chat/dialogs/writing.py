@@ -23,7 +23,7 @@ class TextDialog(Dialog[str]):
 
     DEFAULT_CSS = """
     TextDialog > Vertical {
-        & > TextArea { height: 12; border: none; padding: 0; background: $surface; }
+        & > TextArea { height: 40vh; border: none; padding: 0; background: $surface; }
         & > .note { color: $text-muted; height: auto; margin-bottom: 1; }
         & > .problem { color: $text-error; height: auto; }
     }

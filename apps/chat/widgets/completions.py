@@ -51,7 +51,7 @@ class Completions(OptionList, can_focus=False):
 def matching(written: str) -> Sequence[Command]:
     """Commands for what is written: those that begin so, then those that contain it."""
     part = written[1:].lower()
-    if not written.startswith("/") or not part.replace("-", "a").isalpha() and part:
+    if not written.startswith("/") or (not part.replace("-", "a").isalpha() and part):
         return ()
     first = [command for command in COMMANDS if command.name.startswith(part)]
     others = [command for command in COMMANDS if part in command.name and command not in first]

@@ -38,5 +38,13 @@ def memory(count_bytes: int) -> str:
     return f"{number:.0f} {unit}" if number >= 100 or unit == "B" else f"{number:.1f} {unit}"
 
 
+def used(count_bytes: int, planned_bytes: int | None) -> str:
+    """Bytes of those that were planned, in the unit of the plan: 46/57 MiB."""
+    if planned_bytes is None:
+        return memory(count_bytes)
+    unit_bytes, unit = (1 << 30, "GiB") if planned_bytes >= 10 << 30 else (1 << 20, "MiB")
+    return f"{count_bytes / unit_bytes:.0f}/{planned_bytes / unit_bytes:.0f} {unit}"
+
+
 def share(part: int, whole: int) -> str:
     return f"{100 * part // whole} %" if whole else "0 %"

@@ -76,14 +76,14 @@ class Prompt(TextArea, inherit_bindings=False):
     class Interrupted(Message):
         """Ctrl+C where nothing is selected."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, placeholder: str = "", *, id: str | None = None) -> None:
         super().__init__(
             id=id,
             tab_behavior="focus",
             show_line_numbers=False,
             soft_wrap=True,
             highlight_cursor_line=False,
-            placeholder="Write here; Enter sends, Ctrl+J begins a line, / is for commands",
+            placeholder=placeholder,
         )
         self._history: list[str] = []  # latest first
         self._recalled = -1  # which of them is shown; -1 is what was written here

@@ -52,6 +52,7 @@ class SidePanel(Vertical):
         & > Sparkline {{ height: 2; margin-bottom: 1; }}
         & > #chats-title {{ margin: 0; color: $text-muted; }}
         & > OptionList {{ height: 1fr; border: none; padding: 0; background: $background; }}
+        & > OptionList:focus {{ border: none; background: $surface; }}
     }}
     """
 

@@ -77,8 +77,7 @@ def parts(status: Status, *, with_bar: bool) -> list[Text]:
     if status.cached_share is not None:
         shown.append(Text(f"cached {100 * status.cached_share:.0f} %"))
     if status.resident_bytes:
-        planned = f"/{figures.memory(status.planned_bytes)}" if status.planned_bytes else ""
-        shown.append(Text(f"mem {figures.memory(status.resident_bytes)}{planned}"))
+        shown.append(Text(f"mem {figures.used(status.resident_bytes, status.planned_bytes)}"))
     return shown
 
 
