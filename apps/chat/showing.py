@@ -98,6 +98,13 @@ class Showing:
         self._show_figures()
         self._show_activity()
 
+    @property
+    def said(self) -> str:
+        """What stands above the prompt for a while; empty where nothing does."""
+        if self._said is None or self._said[1] <= perf_counter():
+            return ""
+        return self._said[0].plain
+
     async def refresh_chats(self) -> None:
         """Show the newest conversations in the panel."""
         chat = self._chat

@@ -5,14 +5,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from textual.pilot import Pilot
 
 from edgellm.apps.chat.app import ChatApp
+from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.chat.screen import ChatScreen
 from edgellm.apps.chat.start import Start
 from edgellm.testing import FakeRuntime
+
+F = TypeVar("F", bound=Callable[..., object])
 
 SIZE = (100, 30)
 _LOOK_S = 0.01
@@ -59,12 +62,24 @@ class Driver:
         """The contents of the path, from the top."""
         return [turn.content for turn in self.chat.desk.conversation.path()]
 
+    @property
+    def told(self) -> str:
+        """What was said last, above the prompt or over it."""
+        said = self.chat.showing.said
+        return "\n".join([said, *(note.message for note in self.app._notifications)]).strip()
+
+    @property
+    def dialog(self) -> Dialog[Any] | None:
+        """The dialog that stands in front."""
+        screen = self.app.screen_stack[-1]
+        return screen if isinstance(screen, Dialog) else None
+
     async def until(self, condition: Callable[[], object]) -> None:
         await wait_until(self.pilot, condition)
 
     async def settle(self) -> None:
-        """Until no answer and no command is under way."""
-        await self.until(lambda: not self.is_busy)
+        """Until no answer and no command is under way, or one asks something."""
+        await self.until(lambda: self.dialog is not None or not self.is_busy)
         await self.pilot.pause()
 
     @property
@@ -85,6 +100,11 @@ class Driver:
         await self.pilot.pause()
         await self.settle()
 
+    async def leave(self) -> None:
+        """Leave as a person does."""
+        await self.pilot.press("ctrl+q")
+        await self.until(lambda: not self.app.is_running)
+
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
@@ -96,15 +116,16 @@ async def chatting(
     runtime: FakeRuntime | None = None,
     *,
     size: tuple[int, int] = SIZE,
+    wait: bool = True,
     **start: Any,
 ) -> AsyncIterator[Driver]:
-    """The chat on a FakeRuntime, its model loaded."""
+    """The chat on a FakeRuntime. wait: until its model is loaded."""
     engine = {"runtime": runtime or FakeRuntime(), "isolation": "none"}
     app = ChatApp(Start(folder, **{"model": "any.gguf", "load": engine, **start}))
     async with app.run_test(size=size) as pilot:
         await wait_until(pilot, lambda: isinstance(app.screen_stack[-1], ChatScreen))
         driver = Driver(app, pilot)
-        if app.engine.reference or start.get("model", "any.gguf"):
+        if wait:
             await wait_until(pilot, lambda: app.engine.is_ready or app.engine.error)
             await driver.settle()
         yield driver
@@ -113,3 +134,13 @@ async def chatting(
 def run(script: Coroutine[Any, Any, Any]) -> Any:
     """Run an asynchronous test, which has a minute."""
     return asyncio.run(asyncio.wait_for(script, 60))
+
+
+def covers(*names: str) -> Callable[[F], F]:
+    """Marks a test as one of these commands; a test sees to it that each has one."""
+
+    def mark(test: F) -> F:
+        test.covers = names  # type: ignore[attr-defined]
+        return test
+
+    return mark

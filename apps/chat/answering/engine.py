@@ -40,7 +40,7 @@ class Engine:
 
     def __init__(self, settings: LoadSettings) -> None:
         """settings: of every load, unless a load says otherwise."""
-        self._settings = settings
+        self.settings = settings
         self._model: AsyncModel | None = None
         self._cancel: CancelToken | None = None  # of the load under way
         self._lock = asyncio.Lock()  # one load or close at a time
@@ -98,7 +98,7 @@ class Engine:
 
     def _load_settings(self) -> LoadSettings:
         settings: LoadSettings = {
-            **self._settings,
+            **self.settings,
             **self.changed_settings,
             "progress": self._hear_progress,
         }

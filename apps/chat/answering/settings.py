@@ -76,19 +76,19 @@ class Settings:
 
 KINDS: Mapping[str, str] = {
     "temperature": "number",
-    "top_k": "integer",
+    "top_k": "whole number",
     "top_p": "number",
     "min_p": "number",
     "repeat_penalty": "number",
-    "seed": "integer",
-    "max_tokens": "integer",
+    "seed": "whole number",
+    "max_tokens": "whole number",
     "thinking": "flag",
     "json_schema": "text",
     "when_full": "choice",
 }
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "number": (float, int),
-    "integer": (int,),
+    "whole number": (int,),
     "flag": (bool,),
     "text": (str,),
     "choice": (str,),
@@ -106,7 +106,7 @@ def _typed(name: str, text: str) -> Any:
     if kind == "text":
         return text
     try:
-        value = int(text) if kind == "integer" else float(text)
+        value = int(text) if kind == "whole number" else float(text)
     except ValueError:
         raise UsageError(f"{name} is {text!r}; expected a {kind}, or auto") from None
     if not math.isfinite(value):

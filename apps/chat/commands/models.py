@@ -2,10 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from edgellm.apps.chat.choosing.recent import list_recent, note_recent
+from edgellm.apps.chat.choosing.references import reference_of
 from edgellm.apps.chat.commands.keeping import keep_state, take_up
 from edgellm.apps.chat.conversations import catalog, remembered
+from edgellm.apps.cli.settings import home
 from edgellm.apps.launching import LoadSettings
 from edgellm.errors import UsageError
+from edgellm.store import Store
 
 if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
@@ -27,18 +31,27 @@ async def load(chat: "ChatScreen", reference: str, changed: LoadSettings | None 
         return False
     for notice in chat.engine.notices:
         chat.note(notice)
-    await chat.desk.archive.do(remembered.remember, LAST_MODEL, reference)
+    await _remember(chat, reference)
     if chat.desk.is_stored:
         await chat.desk.archive.do(catalog.set_model, chat.desk.conversation.id, chat.engine.name)
     await take_up(chat)
     return True
 
 
+async def _remember(chat: "ChatScreen", reference: str) -> None:
+    """Keep which model this was, so that it is found again from any folder."""
+    lasting = reference_of(reference)
+    await chat.desk.archive.do(remembered.remember, LAST_MODEL, lasting)
+    if not Store(home()).has(lasting):
+        await chat.desk.archive.do(note_recent, lasting)
+
+
 async def choose(chat: "ChatScreen", argument: str) -> None:
     """Load the model of that name, or one chosen from the store; the conversation stays."""
     from edgellm.apps.chat.dialogs.models import CONVERT, ModelDialog
 
-    reference = argument or await chat.ask(ModelDialog(chat.engine))
+    store, recent = Store(home()), await chat.desk.archive.do(list_recent)
+    reference = reference_of(argument) or await chat.ask(ModelDialog(chat.engine, store, recent))
     if reference == CONVERT:
         await convert(chat, "")
     elif reference:
@@ -49,7 +62,8 @@ async def convert(chat: "ChatScreen", argument: str) -> None:
     """Make a model from a checkpoint, then load it."""
     from edgellm.apps.chat.dialogs.converting import ConvertDialog
 
-    reference = await chat.ask(ConvertDialog(argument))
+    dialog = ConvertDialog(reference_of(argument), chat.engine, Store(home()))
+    reference = await chat.ask(dialog)
     if reference:
         await load(chat, reference)
 

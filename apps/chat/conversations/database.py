@@ -14,7 +14,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgellm.apps.chat.conversations.faults import damaged, is_locked, sqlite_errors
+from edgellm.apps.chat.conversations.faults import (
+    damaged,
+    is_locked,
+    not_writable,
+    sqlite_errors,
+)
 from edgellm.apps.chat.conversations.schema import (
     VERSION,
     check_schema,
@@ -165,6 +170,9 @@ def _make_private(folder: Path, file: Path) -> None:
     # Never opened when it is there: closing it would end the locks this process has on it.
     with output_errors(file), suppress(FileExistsError):
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    # SQLite would open it, and leave a log beside it that cannot be written either.
+    if not os.access(file, os.R_OK | os.W_OK):
+        raise not_writable(file)
     if sys.platform == "win32":
         return
     for path, mode in ((folder, 0o700), (file, 0o600)):

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgellm.apps.chat.conversations.texts import beginning
 from edgellm.errors import EdgeLLMError, InputError, IntegrityError, OutputError
 
+_REASON = 120  # characters
 _PRIMARY = 0xFF  # the rest of a code is detail
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _DENIED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
@@ -28,6 +30,13 @@ def damaged(path: Path, problem: str) -> IntegrityError:
     return IntegrityError(f"{path}: the database is damaged: {problem}; {_RESCUE}")
 
 
+def not_writable(path: Path) -> OutputError:
+    """What to raise where the file is, or would be, out of this user's reach."""
+    return OutputError(
+        f"{path}: cannot be opened for writing; check the permissions of it and its folder"
+    )
+
+
 def is_locked(error: sqlite3.Error) -> bool:
     """Whether another program holds the file just now."""
     return _code(error) in _LOCKED
@@ -41,6 +50,7 @@ def _code(error: Exception) -> int | None:
 
 def _named(path: Path, error: Exception) -> EdgeLLMError:
     code = _code(error)
+    reason = beginning(str(error), _REASON)  # which may quote what a damaged file holds
     if code in _LOCKED:
         return OutputError(
             f"{path}: another program has kept the database locked; nothing was changed. Close "
@@ -49,13 +59,11 @@ def _named(path: Path, error: Exception) -> EdgeLLMError:
     if code == sqlite3.SQLITE_FULL:
         return OutputError(f"{path}: the disk is full; nothing was changed. Free some space")
     if code in _DENIED:
-        return OutputError(
-            f"{path}: cannot be opened for writing; check the permissions of it and its folder"
-        )
+        return not_writable(path)
     if code == sqlite3.SQLITE_IOERR:
-        return OutputError(f"{path}: the disk failed ({error}); check the disk and try again")
+        return OutputError(f"{path}: the disk failed ({reason}); check the disk and try again")
     if code == sqlite3.SQLITE_NOTADB:
         return IntegrityError(f"{path}: not a database, or its beginning is damaged; {_RESCUE}")
     if code == sqlite3.SQLITE_TOOBIG:
         return InputError(f"{path}: a text is too long to store; divide it")
-    return damaged(path, str(error))
+    return damaged(path, reason)

@@ -23,6 +23,7 @@ from edgellm.apps.chat.conversations.faults import damaged
 from edgellm.errors import IntegrityError, UnsupportedError
 
 APPLICATION_ID = 0x6564_6765  # "edge"
+_FTS5 = "fts5"
 _TRIGRAMS_SINCE = (3, 34, 0)
 
 _CONVERSATIONS = """CREATE TABLE conversations (
@@ -96,8 +97,8 @@ VERSION = len(_STEPS)
 
 def require_full_text_search(connection: sqlite3.Connection) -> None:
     """Raise UnsupportedError unless this Python's SQLite can index trigrams."""
-    modules = "SELECT count(*) FROM pragma_module_list WHERE name = 'fts5'"
-    has_fts5 = connection.execute(modules).fetchone() == (1,)
+    modules = "SELECT count(*) FROM pragma_module_list WHERE name = ?"
+    has_fts5 = connection.execute(modules, (_FTS5,)).fetchone() == (1,)
     if not has_fts5 or sqlite3.sqlite_version_info < _TRIGRAMS_SINCE:
         raise UnsupportedError(
             f"SQLite {sqlite3.sqlite_version} of this Python cannot search conversations, which "

@@ -22,6 +22,7 @@ class Choice(Generic[T]):
     value: T
     row: Text  # what is shown; may have several lines
     key: str = ""  # what typed letters are looked for in; the row's text where empty
+    is_fixed: bool = False  # stays, whatever is typed
 
     @property
     def searched(self) -> str:
@@ -79,11 +80,8 @@ class Picker(Dialog[T]):
         if not self._has_search:
             self.query_one(OptionList).focus()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        words = event.value.lower().split()
-        self._shown = [
-            choice for choice in self._choices if all(word in choice.searched for word in words)
-        ]
+    def on_input_changed(self) -> None:
+        self._narrow()
         self._fill()
 
     def on_input_submitted(self) -> None:
@@ -92,6 +90,28 @@ class Picker(Dialog[T]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self._choose(event.option_index)
 
+    @property
+    def typed(self) -> str:
+        """What is searched for."""
+        return self.query_one(Input).value if self._has_search else ""
+
+    @property
+    def pointed(self) -> T | None:
+        """What Enter would take."""
+        index = self.query_one(OptionList).highlighted
+        return None if index is None or index >= len(self._shown) else self._shown[index].value
+
+    def show_choices(self, choices: Sequence[Choice[T]], pointed: T | None) -> None:
+        """Show other choices; Enter would take `pointed`, or the first where that is gone."""
+        self._choices = list(choices)
+        self._narrow()
+        values = [choice.value for choice in self._shown]
+        self._fill(values.index(pointed) if pointed in values else 0)
+
+    def take(self, value: T) -> None:
+        """Answer with what was chosen."""
+        self.dismiss(value)
+
     def action_step(self, step: int) -> None:
         rows = self.query_one(OptionList)
         if self._shown:
@@ -99,18 +119,26 @@ class Picker(Dialog[T]):
             last = len(self._shown) - 1
             rows.highlighted = min(max(at, 0), last) if abs(step) > 1 else at % (last + 1)
 
-    def _fill(self) -> None:
+    def _narrow(self) -> None:
+        words = self.typed.lower().split()
+        self._shown = [
+            choice
+            for choice in self._choices
+            if choice.is_fixed or all(word in choice.searched for word in words)
+        ]
+
+    def _fill(self, at: int = 0) -> None:
         rows = self.query_one(OptionList)
         rows.clear_options()
         if not self._shown:
             rows.add_option(Option(Text(self._empty, "dim"), disabled=True))
             return
         rows.add_options([Option(choice.row) for choice in self._shown])
-        rows.highlighted = 0
+        rows.highlighted = at
 
     def _choose(self, index: int | None) -> None:
         if index is not None and index < len(self._shown):
-            self.dismiss(self._shown[index].value)
+            self.take(self._shown[index].value)
 
 
 def confirm(question: str, yes: str, no: str = "No, leave it as it is") -> Picker[bool]:

@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from edgellm.apps.chat.commands.table import COMMANDS, Command
+from edgellm.apps.chat.commands.table import BY_NAME, COMMANDS, Command
 
 MOST_ROWS = 8
 
@@ -45,18 +45,21 @@ class Completions(OptionList, can_focus=False):
         if self.highlighted is None:
             return None
         name = self.get_option_at_index(self.highlighted).id
-        return next(command for command in COMMANDS if command.name == name)
+        return BY_NAME[str(name)]
 
 
 def matching(written: str) -> Sequence[Command]:
-    """Commands for what is written: those that begin so, then those that contain it."""
+    """Commands for what is written: those that begin so, then those that contain it.
+
+    None for a whole name, which Enter does.
+    """
     part = written[1:].lower()
-    if not written.startswith("/") or (not part.replace("-", "a").isalpha() and part):
+    if not written.startswith("/") or (part and not part.replace("-", "a").isalpha()):
+        return ()
+    if part in BY_NAME:
         return ()
     first = [command for command in COMMANDS if command.name.startswith(part)]
-    others = [command for command in COMMANDS if part in command.name and command not in first]
-    exact = len(first) == 1 and first[0].name == part and not first[0].argument
-    return () if exact else (*first, *others)
+    return (*first, *(one for one in COMMANDS if part in one.name and one not in first))
 
 
 def _row(command: Command) -> Text:
