@@ -281,8 +281,8 @@ def test_a_conversion_ends_soon_after_the_program_that_runs_it_was_killed(
     )
     running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert running.stdout is not None
-    while b"observe" not in running.stdout.readline():
-        pass
+    while b"observe" not in (told := running.stdout.readline()):
+        assert told, "it ended before it measured"
     (child,) = psutil.Process(running.pid).children()
     running.kill()
     running.communicate()

@@ -76,9 +76,8 @@ def test_an_interrupted_measurement_exits_130_and_tells_nothing_but_json(
     measured = ("--sensitivity", "noise", "--memory", "1GiB", "--context", "64", "--json")
     plan = start(home, "plan", str(checkpoint), *measured)
     assert plan.stderr is not None
-    told = b""
-    while b"observe" not in told:
-        told = plan.stderr.readline()
+    while b"observe" not in (told := plan.stderr.readline()):
+        assert told, "it ended before it measured"
     plan.send_signal(signal.SIGINT)
     out, err = plan.communicate(timeout=BUSY_S)
     assert plan.returncode == 130
