@@ -13,6 +13,7 @@ from edgellm.errors import FormatError
 
 _MODIFIERS = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMES = frozenset(key.value for key in Keys)
+_OF_TURNS = ("turn.", "transcript.")
 _WORD = re.compile(r"[a-z0-9_]{2,}")
 
 
@@ -41,7 +42,7 @@ def changed_keys(changes: Mapping[str, str], source: Path) -> dict[str, str]:
                 raise FormatError(
                     source, f'keys.{name} is {keys!r}; expected keys such as "ctrl+r" or "f5,alt+r"'
                 )
-    _check_conflicts({**defaults, **changes}, source)
+    _check_conflicts(defaults, changes, source)
     return dict(changes)
 
 
@@ -53,13 +54,13 @@ def is_key(key: str) -> bool:
     return len(last) == 1 or last in _NAMES or bool(_WORD.fullmatch(last) and "_" in last)
 
 
-def _check_conflicts(keys: Mapping[str, str], source: Path) -> None:
-    """One key has one meaning among the commands; editing keys win while one writes."""
+def _check_conflicts(defaults: Mapping[str, str], changes: Mapping[str, str], source: Path) -> None:
+    """A key that was changed has one meaning; the keys of a selected turn are a world of their own."""
     owners: dict[str, str] = {}
-    names = {b.id for b in ChatScreen.BINDINGS if isinstance(b, Binding)} | {"send", "newline"}
-    for name in sorted(str(name) for name in names if name):
-        for key in keys[name].split(","):
-            if (other := owners.setdefault(key.strip(), name)) != name:
+    for name, keys in sorted({**defaults, **changes}.items()):
+        for key in () if name.startswith(_OF_TURNS) else keys.split(","):
+            other = owners.setdefault(key.strip(), name)
+            if other != name and {other, name} & set(changes):
                 raise FormatError(
                     source, f"keys.{other} and keys.{name} are both {key.strip()!r}; change one"
                 )

@@ -13,6 +13,8 @@ from edgellm.apps.chat.app import ChatApp
 from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.chat.screen import ChatScreen
 from edgellm.apps.chat.start import Start
+from edgellm.apps.chat.transcript.turns import TurnItem
+from edgellm.apps.chat.widgets.status import StatusBar
 from edgellm.testing import FakeRuntime
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -61,6 +63,17 @@ class Driver:
     def said(self) -> list[str]:
         """The contents of the path, from the top."""
         return [turn.content for turn in self.chat.desk.conversation.path()]
+
+    @property
+    def last(self) -> TurnItem:
+        """The last turn that is shown."""
+        turns = [item for item in self.chat.transcript.items if isinstance(item, TurnItem)]
+        return turns[-1]
+
+    @property
+    def status(self) -> str:
+        """The line at the bottom."""
+        return self.chat.query_one(StatusBar).render().plain
 
     @property
     def told(self) -> str:

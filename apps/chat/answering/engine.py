@@ -78,10 +78,10 @@ class Engine:
             return await self._load(reference, changed or {})
 
     async def _load(self, reference: str, changed: LoadSettings) -> bool:
-        await self._unload()
-        self.reference, self.changed_settings = reference, changed
         self.state, self.error, self.fraction, self.progress = State.LOADING, None, None, None
+        self.reference, self.changed_settings = reference, changed
         self.notices.clear()
+        await self._unload()
         cancel = self._cancel = CancelToken()
         try:
             model = await load_async(
@@ -129,13 +129,14 @@ class Engine:
         """Give the model's memory back."""
         self.stop_loading()
         async with self._lock:
+            self.state = State.EMPTY
             await self._unload()
 
     async def _unload(self) -> None:
         model, self._model = self._model, None
         if model is not None:
             await model.close()
-        self.state, self.memory = State.EMPTY, None
+        self.memory = None
 
     def answer(
         self, messages: Sequence[Message], options: AnswerOptions, *, trims: bool

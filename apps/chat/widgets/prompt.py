@@ -168,7 +168,6 @@ class Prompt(TextArea, inherit_bindings=False):
             except SkipAction:
                 continue
             return
-        await super()._on_key(event)
 
     async def _on_paste(self, event: events.Paste) -> None:
         if len(event.text) > MOST_CHARACTERS:

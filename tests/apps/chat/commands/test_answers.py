@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from edgellm.apps.chat.transcript.turns import TurnItem
 from edgellm.errors import RuntimeFailure
 from edgellm.testing import FakeRuntime
-from tests.support.pilots import Driver, chatting, covers, run
+from tests.support.pilots import chatting, covers, run
 
 ENDLESS = "word " * 100_000
 
@@ -47,7 +46,7 @@ def test_esc_stops_an_answer_and_keeps_what_it_said(tmp_path: Path) -> None:
             _, answer = chat.chat.desk.conversation.path()
             assert answer.ending == "cancelled"
             assert answer.content.startswith("word word word")
-            assert last(chat).ending == "stopped by you"
+            assert chat.last.ending == "stopped by you"
 
     run(script())
 
@@ -111,7 +110,7 @@ def test_f5_answers_again_as_another_branch(tmp_path: Path) -> None:
             await chat.press("f5")
             await chat.settle()
             assert chat.said == ["Count", "Two."]
-            assert (last(chat).heading.number, last(chat).heading.count) == (2, 2)
+            assert (chat.last.heading.number, chat.last.heading.count) == (2, 2)
 
     run(script())
 
@@ -169,8 +168,8 @@ def test_a_changed_answer_is_kept_beside_the_model_s(tmp_path: Path) -> None:
             await chat.press("ctrl+u", *"Right.", "enter")
             await chat.settle()
             assert chat.said == ["Say", "Right."]
-            assert last(chat).heading.details == "changed by you"
-            assert last(chat).heading.count == 2
+            assert chat.last.heading.details == "changed by you"
+            assert chat.last.heading.count == 2
 
     run(script())
 
@@ -200,15 +199,10 @@ def test_an_engine_that_dies_keeps_its_words_and_is_loaded_again(tmp_path: Path)
         async with chatting(tmp_path, runtime) as chat:
             await chat.send("Speak")
             assert chat.said == ["Speak", "One"]
-            assert last(chat).ending == "the engine failed here"
+            assert chat.last.ending == "the engine failed here"
             assert "it died" in chat.texts[-1]
             loads = chat.app.engine.model
             await chat.send("Again")
             assert chat.app.engine._model is not loads
 
     run(script())
-
-
-def last(chat: Driver) -> TurnItem:
-    """The last turn that is shown."""
-    return next(i for i in reversed(chat.chat.transcript.items) if isinstance(i, TurnItem))

@@ -1,0 +1,86 @@
+"""Files that go along with a question."""
+
+from pathlib import Path
+
+import pytest
+
+from edgellm.apps.chat.commands.attaching import MOST_BYTES, path_of, read_attachment
+from edgellm.errors import InputError
+from tests.support.pilots import chatting, covers, run
+
+
+@covers("attach")
+def test_a_file_is_counted_before_it_is_attached_and_sent_with_the_question(tmp_path: Path) -> None:
+    note = tmp_path / "my note.txt"
+    note.write_text("alpha beta gamma")
+
+    async def script() -> None:
+        async with chatting(tmp_path / "chats") as chat:
+            await chat.send(f"/attach '{note}'")
+            await chat.until(lambda: chat.dialog)
+            assert chat.dialog is not None
+            assert "tokens" in chat.dialog.query_one("Vertical").border_title
+            await chat.press("down", "enter")
+            await chat.settle()
+            assert "my note.txt" in str(chat.chat.query_one("#attached").render())
+            await chat.send("What is it?")
+            question, answer = chat.chat.desk.conversation.path()
+            assert question.content == "What is it?"
+            assert [one.name for one in question.attachments] == ["my note.txt"]
+            assert "alpha beta gamma" in answer.content
+            assert not chat.chat.desk.attachments
+
+    run(script())
+
+
+@covers("attach", "detach")
+def test_a_no_attaches_nothing_and_detach_takes_off(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+
+    async def script() -> None:
+        async with chatting(tmp_path / "chats") as chat:
+            for keys, count in ((["enter"], 0), (["down", "enter"], 1)):
+                await chat.press("ctrl+t")
+                await chat.until(lambda: chat.dialog)
+                await chat.press(*str(tmp_path / "a.txt"), "enter")
+                await chat.pilot.pause()
+                await chat.settle()
+                await chat.press(*keys)
+                await chat.settle()
+                assert len(chat.chat.desk.attachments) == count
+            await chat.send("/detach")
+            assert chat.chat.desk.attachments == []
+
+    run(script())
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read"),
+        (b"", "is empty"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b"a\0b", "NUL"),
+        (b"x" * (MOST_BYTES + 1), "at most"),
+    ],
+)
+def test_what_is_no_text_is_refused_in_one_line(
+    tmp_path: Path, content: bytes | None, problem: str
+) -> None:
+    path = tmp_path / "file"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=problem) as refusal:
+        read_attachment(path)
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(InputError, match="not a regular file"):
+        read_attachment(tmp_path)
+
+
+@pytest.mark.parametrize("typed", ["/a b", "'/a b'", '"/a b"', " /a b "])
+def test_a_path_may_be_quoted(typed: str) -> None:
+    assert path_of(typed) == Path("/a b")
+
+
+def test_a_home_is_found() -> None:
+    assert path_of("~/x") == Path.home() / "x"

@@ -1,0 +1,152 @@
+"""A full context: always said, and what one may do about it."""
+
+from pathlib import Path
+
+import pytest
+
+from edgellm.apps.chat.dialogs.picker import Picker
+from edgellm.testing import FakeRuntime
+from tests.support.pilots import Driver, chatting, covers, run
+
+SMALL = 40  # tokens of the context
+RULE = "no longer sent"
+
+
+async def fill(chat: Driver) -> None:
+    """Talk until the context is full and the chat asks what to do."""
+    for number in range(20):
+        await chat.send(f"word {number} and more words of it")
+        if chat.dialog is not None:
+            break
+    assert isinstance(chat.dialog, Picker)
+
+
+async def choose(chat: Driver, down: int) -> None:
+    await chat.press(*["down"] * down, "enter")
+    await chat.settle()
+
+
+@covers("trim")
+def test_a_full_context_is_said_and_nothing_is_left_out_before_one_chooses(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(context=SMALL)) as chat:
+            await fill(chat)
+            turns = len(chat.said)
+            assert not chat.chat.desk.conversation.cuts
+            await chat.press("escape")
+            await chat.settle()
+            assert len(chat.said) == turns
+            assert not chat.chat.desk.conversation.cuts
+            await chat.send("/trim")
+            assert [text for text in chat.texts if RULE in text]
+            assert chat.chat.showing.used_tokens
+            assert chat.chat.showing.used_tokens < SMALL
+
+    run(script())
+
+
+@covers("trim", "untrim")
+def test_trimming_answers_the_question_and_can_be_taken_back(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(context=SMALL)) as chat:
+            await fill(chat)
+            await choose(chat, 0)
+            assert chat.chat.desk.conversation.path()[-1].role == "assistant"
+            assert len(chat.chat.desk.conversation.cuts) == 1
+            await chat.send("/untrim")
+            assert not chat.chat.desk.conversation.cuts
+            await chat.send("/untrim")
+            assert "nothing was left out" in chat.told
+
+    run(script())
+
+
+def test_trimming_each_time_is_a_setting_and_each_time_it_is_seen(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(context=SMALL)) as chat:
+            await fill(chat)
+            await choose(chat, 1)
+            assert chat.chat.desk.settings.when_full == "trim"
+            before = len(chat.chat.desk.conversation.cuts)
+            for number in range(6):
+                await chat.send(f"more words {number} than it can hold of them")
+                assert chat.dialog is None
+            assert len(chat.chat.desk.conversation.cuts) > before
+            assert len(chat.said) > 12  # they are all still there to be read
+        async with chatting(tmp_path, FakeRuntime(context=SMALL), resume=True) as chat:
+            assert [text for text in chat.texts if RULE in text]
+
+    run(script())
+
+
+@covers("summarize")
+def test_a_summary_by_the_model_stands_for_the_older_half(tmp_path: Path) -> None:
+    def answer(prompt: str) -> str:
+        return "Short: birds." if "Sum up" in prompt else "Yes, quite a few words."
+
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(answer=answer, context=200)) as chat:
+            for number in range(4):
+                await chat.send(f"question {number}")
+            await chat.send("/summarize")
+            (cut,) = chat.chat.desk.conversation.cuts.values()
+            assert cut.summary == "Short: birds."
+            assert "Short: birds." in chat.texts
+            assert chat.chat.desk.messages[0].content.endswith("Short: birds.")
+            await chat.send("and then?")
+            assert chat.said[-1] == "Yes, quite a few words."
+
+    run(script())
+
+
+@covers("context")
+def test_a_larger_context_is_loaded_and_the_same_question_answered(tmp_path: Path) -> None:
+    class Roomy(FakeRuntime):
+        """Has as large a context as it is asked for."""
+
+    async def script() -> None:
+        runtime = Roomy(context=4096)
+        load = {"runtime": runtime, "isolation": "none", "context": SMALL}
+        async with chatting(tmp_path, load=load) as chat:
+            await fill(chat)
+            await choose(chat, 3)
+            await chat.until(lambda: chat.dialog)
+            await chat.press("enter")  # twice as large, as proposed
+            await chat.settle()
+            assert chat.app.engine.model.info.context == 2 * SMALL
+            assert chat.chat.desk.conversation.path()[-1].role == "assistant"
+            await chat.send("/context 300")
+            assert chat.app.engine.model.info.context == 300
+
+    run(script())
+
+
+def test_a_new_conversation_leaves_the_full_one_as_it_is(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(context=SMALL)) as chat:
+            await fill(chat)
+            turns = len(chat.said)
+            await choose(chat, 4)
+            assert chat.said == []
+            await chat.send("/open 1")
+            assert len(chat.said) == turns
+
+    run(script())
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("/trim", "nothing to leave out"),
+        ("/summarize", "nothing to leave out"),
+        ("/context many", "expected a number of tokens"),
+        ("/context 0", "expected a number of tokens"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tmp_path: Path, command: str, problem: str) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path) as chat:
+            await chat.send(command)
+            assert problem in chat.told
+
+    run(script())

@@ -1,0 +1,56 @@
+"""[keys] of config.toml."""
+
+from pathlib import Path
+
+import pytest
+
+from edgellm.apps.chat.keys import changed_keys, default_keys, is_key
+from edgellm.apps.cli.app import run
+from edgellm.errors import FormatError
+
+CONFIG = Path("config.toml")
+
+
+def test_every_default_is_a_key_and_may_stay() -> None:
+    defaults = default_keys()
+    assert all(is_key(key) for keys in defaults.values() for key in keys.split(","))
+    assert changed_keys(defaults, CONFIG) == defaults
+    assert {"send", "newline", "stop", "turn.copy", "edit.cursor-left", "interrupt"} <= set(
+        defaults
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"sned": "f9"}, "keys.sned is unknown; known: .*send"),
+        ({"stop": "contrl+x"}, "keys.stop is 'contrl\\+x'; expected keys such as"),
+        ({"stop": ""}, "keys.stop is ''"),
+        ({"help": "f2"}, "keys.help and keys.panel are both 'f2'"),
+        ({"stop": "ctrl+a"}, "keys.edit.cursor-line-start and keys.stop are both 'ctrl\\+a'"),
+        ({"help": "enter"}, "keys.help and keys.send are both 'enter'"),
+    ],
+)
+def test_what_means_nothing_is_named(changes: dict[str, str], problem: str) -> None:
+    with pytest.raises(FormatError, match=problem) as refusal:
+        changed_keys(changes, CONFIG)
+    assert str(refusal.value).startswith("config.toml: ")
+
+
+def test_two_keys_may_change_places() -> None:
+    changes = {"help": "f2", "panel": "f1"}
+    assert changed_keys(changes, CONFIG) == changes
+
+
+def test_the_file_s_keys_are_shown_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGELLM_HOME", str(tmp_path))
+    (tmp_path / "config.toml").write_text('theme = "nord"\n[keys]\nhelp = "f12"\n')
+    assert run(["config"]) == 0
+    shown = capsys.readouterr().out
+    assert "keys.help = f12" in shown
+    assert "theme = nord" in shown
+    (tmp_path / "config.toml").write_text("[keys]\nhelp = 3\n")
+    assert run(["chat"]) == 3
+    assert "keys.help is 3; expected text" in capsys.readouterr().err
