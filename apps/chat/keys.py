@@ -55,12 +55,13 @@ def is_key(key: str) -> bool:
 
 
 def _check_conflicts(defaults: Mapping[str, str], changes: Mapping[str, str], source: Path) -> None:
-    """A key that was changed has one meaning; the keys of a selected turn are a world of their own."""
+    """A key that was changed has one meaning; those of a selected turn are a world of their own."""
+    changed = {name for name, keys in changes.items() if keys != defaults[name]}
     owners: dict[str, str] = {}
     for name, keys in sorted({**defaults, **changes}.items()):
         for key in () if name.startswith(_OF_TURNS) else keys.split(","):
             other = owners.setdefault(key.strip(), name)
-            if other != name and {other, name} & set(changes):
+            if other != name and {other, name} & changed:
                 raise FormatError(
                     source, f"keys.{other} and keys.{name} are both {key.strip()!r}; change one"
                 )

@@ -43,10 +43,10 @@ def test_each_command_is_tried_by_a_test() -> None:
 
 def test_every_key_can_be_another(tmp_path: Path) -> None:
     async def script() -> None:
-        keys = {"regenerate": "ctrl+b", "turn.copy": "q", "send": "ctrl+x", "newline": "enter"}
+        keys = {"regenerate": "ctrl+b", "turn.copy": "q", "send": "ctrl+s", "newline": "enter"}
         async with chatting(tmp_path, keys=keys) as chat:
             chat.chat.prompt.focus()
-            await chat.press(*"one", "enter", *"two", "ctrl+x")
+            await chat.press(*"one", "enter", *"two", "ctrl+s")
             await chat.settle()
             assert chat.said[0] == "one\ntwo"
             await chat.press("ctrl+b")
@@ -55,6 +55,6 @@ def test_every_key_can_be_another(tmp_path: Path) -> None:
             await chat.press("f5")
             await chat.settle()
             assert chat.last.heading.count == 2
-            assert "Ctrl+X sends" in str(chat.chat.prompt.placeholder)
+            assert "Ctrl+S sends" in str(chat.chat.prompt.placeholder)
 
     run(script())
