@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgellm.apps.cli.output import note
+from edgellm.apps.free_memory import look_at_memory
 from edgellm.errors import UsageError
 from edgellm.units import format_bytes, parse_size
 
@@ -27,8 +28,6 @@ MODES: Mapping[str, str | None] = MappingProxyType(
 )
 DEFAULT_MODE = "noise"
 MAX_PLAN_BYTES = 32 << 20
-RESERVE_SHARE = 0.10  # of all memory, left to the rest of the machine
-RESERVE_FLOOR_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +60,14 @@ class PlanningOptions:
 
 
 def free_memory_budget(say: Callable[[str], None] = note) -> int:
-    """What is free now less the reserve, said aloud. Bytes.
-
-    Rounded down to four bits, so that the same command soon after plans, and resumes, the same.
-    """
-    from edgellm.hardware import detect_hardware
-
-    hardware = detect_hardware(gpus=False)
-    reserve_bytes = max(RESERVE_FLOOR_BYTES, int(hardware.memory_total_bytes * RESERVE_SHARE))
-    free_bytes = hardware.memory_available_bytes
-    budget_bytes = round_down(max(free_bytes - reserve_bytes, free_bytes // 2))
+    """What is free now less the reserve, said aloud. Bytes."""
+    memory = look_at_memory()
+    budget_bytes, free_bytes = memory.budget_bytes, memory.free_bytes
     say(
         f"budget {format_bytes(budget_bytes)}: {format_bytes(free_bytes)} free now, "
         f"{format_bytes(free_bytes - budget_bytes)} kept in reserve"
     )
     return budget_bytes
-
-
-def round_down(count: int) -> int:
-    """The largest number of at most four significant bits that is not above `count`."""
-    spare_bits = max(count.bit_length() - 4, 0)
-    return count >> spare_bits << spare_bits
 
 
 def default_context(spec: "ModelSpec") -> int:

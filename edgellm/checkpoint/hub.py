@@ -43,12 +43,21 @@ def resolve_model(
     path = Path(reference)
     if reference and _exists(path):
         return _newest_snapshot(path)
-    name = _HUB_NAME.fullmatch(reference)
-    if name is None or ".." in reference:
+    name = _match(reference)
+    if name is None:
         raise InputError(
             f"{show(reference)}: no such file or folder; on the Hub: org/name or org/name@revision"
         )
     return _fetch(name["repository"], name["revision"] or "main", offline, progress)
+
+
+def is_hub_name(reference: str) -> bool:
+    """Whether this could be "org/name" or "org/name@revision"."""
+    return _match(reference) is not None
+
+
+def _match(reference: str) -> re.Match[str] | None:
+    return None if ".." in reference else _HUB_NAME.fullmatch(reference)
 
 
 def _exists(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from edgellm.apps.chat.choosing.recent import list_recent, note_recent
-from edgellm.apps.chat.choosing.references import reference_of
+from edgellm.apps.chat.choosing.references import is_stored, reference_of
 from edgellm.apps.chat.commands.keeping import keep_state, take_up
 from edgellm.apps.chat.conversations import catalog, remembered
 from edgellm.apps.cli.settings import home
@@ -42,7 +42,7 @@ async def _remember(chat: "ChatScreen", reference: str) -> None:
     """Keep which model this was, so that it is found again from any folder."""
     lasting = reference_of(reference)
     await chat.desk.archive.do(remembered.remember, LAST_MODEL, lasting)
-    if not Store(home()).has(lasting):
+    if not is_stored(Store(home()), lasting):
         await chat.desk.archive.do(note_recent, lasting)
 
 

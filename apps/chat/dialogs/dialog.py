@@ -45,7 +45,12 @@ class Dialog(ModalScreen[T | None]):
         with Vertical() as frame:
             frame.border_title = self._title_text.replace("[", r"\[")
             yield from self.compose_body()
-            yield Static(self.KEYS, classes="keys", markup=False)
+            yield Static(self.key_line, classes="keys", markup=False)
+
+    @property
+    def key_line(self) -> str:
+        """What the keys do, below everything else."""
+        return self.KEYS
 
     def compose_body(self) -> ComposeResult:
         """The widgets between the title and the keys."""

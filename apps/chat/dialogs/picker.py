@@ -68,11 +68,15 @@ class Picker(Dialog[T]):
         self._empty = empty
         self._has_search = has_search
 
+    @property
+    def key_line(self) -> str:
+        return self.KEYS if self._has_search else "↑↓ choose · Enter takes it · Esc leaves"
+
     def compose_body(self) -> ComposeResult:
         if self._note:
             yield Static(Text(self._note), classes="note")
         if self._has_search:
-            yield Input(placeholder="search", id="search")
+            yield Input(placeholder="search", id="search", compact=True)
         yield OptionList(id="rows")
 
     def on_mount(self) -> None:
@@ -102,11 +106,21 @@ class Picker(Dialog[T]):
         return None if index is None or index >= len(self._shown) else self._shown[index].value
 
     def show_choices(self, choices: Sequence[Choice[T]], pointed: T | None) -> None:
-        """Show other choices; Enter would take `pointed`, or the first where that is gone."""
+        """Show other choices; Enter would take `pointed`, or the first where that is gone.
+
+        The same choices with other rows are drawn where they stand.
+        """
+        before = self._shown
         self._choices = list(choices)
         self._narrow()
         values = [choice.value for choice in self._shown]
-        self._fill(values.index(pointed) if pointed in values else 0)
+        if values != [choice.value for choice in before]:
+            self._fill(values.index(pointed) if pointed in values else 0)
+            return
+        rows = self.query_one(OptionList)
+        for index, (old, new) in enumerate(zip(before, self._shown, strict=True)):
+            if old.row != new.row:
+                rows.replace_option_prompt_at_index(index, new.row)
 
     def take(self, value: T) -> None:
         """Answer with what was chosen."""

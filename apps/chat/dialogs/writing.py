@@ -90,7 +90,7 @@ class LineDialog(Dialog[str]):
     def compose_body(self) -> ComposeResult:
         if self._note:
             yield Static(Text(self._note), classes="note")
-        yield Input(self._text, placeholder=self._placeholder)
+        yield Input(self._text, placeholder=self._placeholder, compact=True)
         yield Static(classes="problem")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
