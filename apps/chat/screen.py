@@ -10,7 +10,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -74,18 +73,23 @@ class Turns(Transcript):
 
     BINDINGS: ClassVar[list[BindingType]] = [*turn_bindings(), *Transcript.BINDINGS]
 
-    class Typed(Message):
-        """A character that is no command."""
-
-        def __init__(self, character: str) -> None:
-            super().__init__()
-            self.character = character
+    def focus_on_click(self) -> bool:
+        """A click leaves the keys to the prompt; a turn is selected by keys."""
+        return False
 
     def on_key(self, event: events.Key) -> None:
-        is_command = any(event.key == key for key, _ in self._bindings)
+        is_command = self.cursor is not None and self._is_bound(event.key)
         if event.is_printable and event.character and not is_command:
             event.stop()
-            self.post_message(self.Typed(event.character))
+            event.prevent_default()
+            prompt = self.screen.query_one(Prompt)
+            prompt.focus()
+            prompt.insert(event.character)
+
+    def _is_bound(self, key: str) -> bool:
+        bound = self._bindings.copy()
+        bound.apply_keymap(self.app._keymap)
+        return key in bound.key_to_bindings
 
 
 class ChatScreen(Screen[None]):
@@ -182,6 +186,9 @@ class ChatScreen(Screen[None]):
     def _unsaved(self, error: EdgeLLMError) -> None:
         self.tell(f"This answer cannot be kept as it comes: {error}", "error")
 
+    def on_resize(self) -> None:
+        self.showing.resized()
+
     def on_mount(self) -> None:
         self.showing.start()
         self.show_conversation()
@@ -223,10 +230,6 @@ class ChatScreen(Screen[None]):
         else:
             self._interrupted_s = monotonic()
             self.tell("Ctrl+C again leaves. Esc stops an answer.")
-
-    def on_turns_typed(self, event: Turns.Typed) -> None:
-        self.prompt.focus()
-        self.prompt.insert(event.character)
 
     def on_transcript_clicked(self, event: Transcript.Clicked) -> None:
         from edgellm.apps.chat.commands.clicks import clicked

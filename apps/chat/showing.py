@@ -45,7 +45,7 @@ class Showing:
         self._next_layout_s = 0.0
         self._next_figures_s = 0.0
         self._rates: deque[float] = deque(maxlen=_RATES)
-        self._machine: Machine | None = None
+        self.machine: Machine | None = None
         self._said: tuple[Text, float] | None = None  # (what was said, until when)
         self.used_tokens: int | None = None  # of the context, by the open conversation
 
@@ -54,7 +54,12 @@ class Showing:
         self._frames = self._chat.set_interval(FRAME_S, self._frame, pause=True)
         self._chat.set_interval(MACHINE_S, self._look_at_machine)
         self.refresh()
-        self._look_at_machine()
+
+    def resized(self) -> None:
+        """The panel may have come or gone."""
+        self.refresh()
+        if self.machine is None:
+            self._look_at_machine()
 
     def wake(self) -> None:
         """Something is going on: look often until it has ended."""
@@ -212,7 +217,7 @@ class Showing:
             ),
             first_token_s=None if answer is None else answer.first_token_s,
             cached=None if prefill is None else (prefill.cached, prefill.total),
-            machine=self._machine,
+            machine=self.machine,
         )
 
     def _look_at_machine(self) -> None:
@@ -224,7 +229,7 @@ class Showing:
         self._chat.app.call_from_thread(self._note_machine, machine)
 
     def _note_machine(self, machine: Machine) -> None:
-        self._machine = machine
+        self.machine = machine
         self._show_figures()
 
 

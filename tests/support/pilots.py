@@ -14,6 +14,7 @@ from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.chat.screen import ChatScreen
 from edgellm.apps.chat.start import Start
 from edgellm.apps.chat.transcript.turns import TurnItem
+from edgellm.apps.chat.widgets.side_panel import SidePanel
 from edgellm.apps.chat.widgets.status import StatusBar
 from edgellm.testing import FakeRuntime
 
@@ -63,6 +64,10 @@ class Driver:
     def said(self) -> list[str]:
         """The contents of the path, from the top."""
         return [turn.content for turn in self.chat.desk.conversation.path()]
+
+    @property
+    def panel(self) -> SidePanel:
+        return self.chat.query_one(SidePanel)
 
     @property
     def last(self) -> TurnItem:
