@@ -11,6 +11,7 @@ from edgellm.errors import FormatError
 from edgellm.json_file import show
 
 _LARGEST_INTEGER = 2**63 - 1
+_LONGEST_KEY = 40  # shown as it is
 _LARGEST_NUMBER = 1e300  # a longer integer would not become a float
 
 
@@ -33,8 +34,11 @@ class JsonObject:
     def only(self, *keys: str) -> "JsonObject":
         """This object, which has no field but `keys`."""
         if unknown := sorted(set(self.values) - set(keys)):
-            known = ", ".join(keys)
-            raise self._fault(str(unknown[0]), f"is unknown; known fields: {known}")
+            key, known = str(unknown[0]), ", ".join(keys)
+            is_plain = key.isprintable() and len(key) <= _LONGEST_KEY
+            raise self._fault(
+                key if is_plain else show(key, _LONGEST_KEY), f"is unknown; known fields: {known}"
+            )
         return self
 
     def has(self, key: str) -> bool:

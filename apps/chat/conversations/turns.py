@@ -137,7 +137,7 @@ def require_turn(database: Database, conversation: int, turn: int) -> None:
 
 def insert_turn(database: Database, conversation: int, turn: Turn) -> Turn:
     """A turn with whatever it has; inside a transaction. Returns it with its id."""
-    turn = replace(turn, content=whole(turn.content), created_ms=turn.created_ms or now_ms())
+    turn = _whole_turn(replace(turn, created_ms=turn.created_ms or now_ms()))
     turn_id = database.insert(
         _INSERT_TURN,
         conversation,
@@ -160,6 +160,18 @@ def insert_turn(database: Database, conversation: int, turn: Turn) -> Turn:
         )
     index_turn(database, turn_id, turn.content)
     return replace(turn, id=turn_id)
+
+
+def _whole_turn(turn: Turn) -> Turn:
+    """The turn as it will be when it is loaded."""
+    return replace(
+        turn,
+        content=whole(turn.content),
+        reasoning=whole(turn.reasoning),
+        attachments=tuple(
+            Attachment(whole(item.name), whole(item.text)) for item in turn.attachments
+        ),
+    )
 
 
 def insert_cut(database: Database, cut: Cut) -> None:
