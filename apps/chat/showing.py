@@ -70,6 +70,7 @@ class Showing:
         """An answer will grow in this item."""
         self._live = item
         self._rates.clear()
+        self._said = None  # what is going on now is of more interest
         self._next_layout_s = self._next_figures_s = 0.0
         self.wake()
 
