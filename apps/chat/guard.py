@@ -157,7 +157,10 @@ def _has_terminal() -> bool:
 
 def _is_ours() -> bool:
     """Whether the terminal is there and is not lent to another program of the shell."""
-    return os.isatty(_STDIN) and os.tcgetpgrp(_STDIN) == os.getpgrp()
+    try:
+        return os.isatty(_STDIN) and os.tcgetpgrp(_STDIN) == os.getpgrp()
+    except OSError:  # a terminal that controls nobody is nobody else's either
+        return True
 
 
 def _start_watcher() -> "subprocess.Popen[bytes] | None":

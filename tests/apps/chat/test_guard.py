@@ -340,3 +340,26 @@ def test_a_signal_handler_is_taken_away_again() -> None:
 
     before = signal.getsignal(signal.SIGTERM)
     asyncio.run(use())
+
+
+def test_a_terminal_that_controls_nobody_is_used_all_the_same() -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    program = (
+        "from edgellm.apps.chat.guard import terminal_guard\n"
+        "with terminal_guard() as guard:\n"
+        "    guard.entering()\n"
+        "    guard.left()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        timeout=60,
+    )
+    os.close(slave)
+    os.close(master)
+    assert done.returncode == 0

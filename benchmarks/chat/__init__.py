@@ -1,0 +1,1 @@
+"""What the terminal chat costs, and what it survives."""

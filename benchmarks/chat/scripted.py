@@ -1,0 +1,75 @@
+"""A chat on a scripted engine, to be started as a program: `python -m benchmarks.chat.scripted`.
+
+FOLDER holds its conversations. With a file descriptor in ACKNOWLEDGE it writes there, a line of
+JSON each, what it has shown as kept: turns that were stored, and sentences that were heard.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgellm.apps.chat.conversations.records import Turn
+from edgellm.apps.chat.launch import run_chat
+from edgellm.apps.chat.start import Start
+from edgellm.testing import FakeRuntime
+
+TOKENS_PER_S = 100
+SENTENCE = "Then one of them said a word, and it was good. "
+
+
+def acknowledge(file: int, **facts: object) -> None:
+    os.write(file, json.dumps({**facts, "at_s": time.monotonic()}).encode() + b"\n")
+
+
+def listen(file: int) -> None:
+    """Tell of every turn as soon as the chat takes it for kept, and of every sentence it hears."""
+    from edgellm.apps.chat.desk import Desk
+    from edgellm.apps.chat.talk import Talk
+
+    add_user, ended = Desk.add_user, Desk.ended
+
+    async def added(desk: Desk, *words: Any, **named: Any) -> Turn:
+        turn = await add_user(desk, *words, **named)
+        acknowledge(file, turn=turn.id, content=turn.content)
+        return turn
+
+    def answered(desk: Desk, *words: Any) -> Turn:
+        turn = ended(desk, *words)
+        acknowledge(file, turn=turn.id, content=turn.content)
+        return turn
+
+    Desk.add_user = added  # type: ignore[method-assign]
+    Desk.ended = answered  # type: ignore[method-assign]
+    _hear_sentences(file, Talk)
+
+
+def _hear_sentences(file: int, kind: type[Any]) -> None:
+    from edgellm.apps.chat.conversations.draft import Draft
+
+    feed: Callable[..., None] = Draft.feed
+
+    def fed(draft: Draft, text: str, reasoning: str = "") -> None:
+        feed(draft, text, reasoning)
+        if text.strip().endswith("."):
+            acknowledge(file, draft=draft._turn)
+
+    Draft.feed = fed  # type: ignore[method-assign]
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    if number := os.environ.get("ACKNOWLEDGE"):
+        listen(int(number))
+    runtime = FakeRuntime(
+        answer=[SENTENCE * 100_000], context=10_000_000, decode_s=1 / TOKENS_PER_S
+    )
+    load: Any = {"runtime": runtime, "isolation": "none"}
+    run_chat(Start(folder, "scripted", load, resume=True, theme="textual-dark"))
+
+
+if __name__ == "__main__":
+    main()
