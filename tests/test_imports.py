@@ -73,6 +73,17 @@ def test_help_loads_nothing_heavy() -> None:
     assert not modules & {*HEAVY, *SLOW, "edgellm.plan", "edgellm.jsonfields"}
 
 
+def test_the_chat_draws_its_first_frame_before_anything_heavy() -> None:
+    modules = modules_after("import edgellm.apps.chat.launch, edgellm.apps.chat.start")
+    assert not modules & {*HEAVY, *SLOW, "edgellm.plan", "edgellm.apps.launching"}
+
+
+def test_the_chat_is_on_the_screen_before_what_loads_models_is_imported() -> None:
+    modules = modules_after("import edgellm.apps.chat.app")
+    loading = {"edgellm.apps.loading", "edgellm.plan", "edgellm.runtimes.wire", "msgspec"}
+    assert not modules & ({*HEAVY, *loading, "edgellm.checkpoint", "psutil"} - {"textual"})
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return TinyLlama().write(tmp_path_factory.mktemp("model") / "tiny.gguf")

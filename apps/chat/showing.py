@@ -20,10 +20,10 @@ from edgellm.apps.chat.widgets.machine import Machine, look_at_machine
 from edgellm.apps.chat.widgets.side_panel import PanelView, SidePanel
 from edgellm.apps.chat.widgets.status import Status, StatusBar
 from edgellm.apps.terminal_text import harmless, one_line
-from edgellm.runtimes.protocol import Settled
 
 if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
+    from edgellm.runtimes.protocol import Settled
 
 FRAME_S = 1 / 15  # between two looks at an answer
 # An answer's lines may take so much of the time: the rest is for keys.
@@ -234,7 +234,7 @@ class Showing:
         self._show_figures()
 
 
-def engine_in_short(settled: Settled) -> str:
+def engine_in_short(settled: "Settled") -> str:
     """What computes, without its list of instructions: "CPU, 2 threads"."""
     device = settled.engine.partition(" with ")[0]
     threads = "1 thread" if settled.threads == 1 else f"{settled.threads} threads"

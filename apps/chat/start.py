@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgellm.apps.launching import LoadSettings
+if TYPE_CHECKING:
+    from edgellm.apps.launching import LoadSettings  # what it imports is not there at first
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,7 @@ class Start:
 
     folder: Path  # of the conversations
     model: str | None = None  # None: the last one
-    load: LoadSettings = field(default_factory=LoadSettings)
+    load: "LoadSettings" = field(default_factory=dict)  # type: ignore[assignment]
     system: str | None = None
     resume: bool = False  # go on with the newest conversation
     theme: str | None = None  # None: the one that was chosen last

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from edgellm.apps.chat.answering.answer import Answer
 from edgellm.apps.chat.answering.engine import Engine
@@ -14,7 +15,9 @@ from edgellm.apps.chat.conversations.records import FAILED, Cut, Figures, Turn
 from edgellm.apps.chat.desk import Desk
 from edgellm.errors import EdgeLLMError, RuntimeFailure
 from edgellm.events import Done, Event, ReasoningDelta, TextDelta
-from edgellm.runtimes.api.stream import AsyncStream
+
+if TYPE_CHECKING:
+    from edgellm.runtimes.api.stream import AsyncStream
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,8 @@ def listen(file: int) -> None:
         acknowledge(file, turn=turn.id, content=turn.content)
         return turn
 
-    Desk.add_user = added  # type: ignore[method-assign]
-    Desk.ended = answered  # type: ignore[method-assign]
+    Desk.add_user = added  # type: ignore[method-assign, assignment]
+    Desk.ended = answered  # type: ignore[method-assign, assignment]
     _hear_sentences(file, Talk)
 
 
@@ -57,7 +57,7 @@ def _hear_sentences(file: int, kind: type[Any]) -> None:
         if text.strip().endswith("."):
             acknowledge(file, draft=draft._turn)
 
-    Draft.feed = fed  # type: ignore[method-assign]
+    Draft.feed = fed  # type: ignore[method-assign, assignment]
 
 
 def main() -> None:

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgellm.apps.launching import LoadSettings
-from edgellm.apps.loading import load_async
 from edgellm.errors import Cancelled, EdgeLLMError, RuntimeFailure
 from edgellm.events import EngineFallback, Event, LoadProgress, MemoryUse
 from edgellm.progress import Progress
-from edgellm.runtimes.api.asking import AnswerOptions
-from edgellm.runtimes.api.model import AsyncModel
-from edgellm.runtimes.api.stream import AsyncStream
-from edgellm.runtimes.cancel import CancelToken
-from edgellm.runtimes.messages import Message
+
+if TYPE_CHECKING:  # the chat is on the screen before any of this is imported
+    from edgellm.apps.launching import LoadSettings
+    from edgellm.runtimes.api.asking import AnswerOptions
+    from edgellm.runtimes.api.model import AsyncModel
+    from edgellm.runtimes.api.stream import AsyncStream
+    from edgellm.runtimes.cancel import CancelToken
+    from edgellm.runtimes.messages import Message
 
 
 class State(Enum):
@@ -38,7 +40,7 @@ class Restored:
 class Engine:
     """Owns the model; what it is doing may be looked at at any time."""
 
-    def __init__(self, settings: LoadSettings) -> None:
+    def __init__(self, settings: "LoadSettings") -> None:
         """settings: of every load, unless a load says otherwise."""
         self.settings = settings
         self._model: AsyncModel | None = None
@@ -54,7 +56,7 @@ class Engine:
         self.changed_settings: LoadSettings = {}  # of this model's load alone
 
     @property
-    def model(self) -> AsyncModel:
+    def model(self) -> "AsyncModel":
         assert self._model is not None, "asked only when ready"
         return self._model
 
@@ -68,7 +70,7 @@ class Engine:
         path = Path(self.reference)
         return path.parent.name if path.name == "model.gguf" else path.name or self.reference
 
-    async def load(self, reference: str, changed: LoadSettings | None = None) -> bool:
+    async def load(self, reference: str, changed: "LoadSettings | None" = None) -> bool:
         """Load in place of what is loaded; whether that went well. `error` says why not.
 
         changed: settings of this load alone, and of those that repeat it.
@@ -77,11 +79,14 @@ class Engine:
         async with self._lock:
             return await self._load(reference, changed or {})
 
-    async def _load(self, reference: str, changed: LoadSettings) -> bool:
+    async def _load(self, reference: str, changed: "LoadSettings") -> bool:
         self.state, self.error, self.fraction, self.progress = State.LOADING, None, None, None
         self.reference, self.changed_settings = reference, changed
         self.notices.clear()
         await self._unload()
+        from edgellm.apps.loading import load_async
+        from edgellm.runtimes.cancel import CancelToken
+
         cancel = self._cancel = CancelToken()
         try:
             model = await load_async(
@@ -96,7 +101,7 @@ class Engine:
         self.memory = await model.memory()
         return True
 
-    def _load_settings(self) -> LoadSettings:
+    def _load_settings(self) -> "LoadSettings":
         settings: LoadSettings = {
             **self.settings,
             **self.changed_settings,
@@ -139,8 +144,8 @@ class Engine:
         self.memory = None
 
     def answer(
-        self, messages: Sequence[Message], options: AnswerOptions, *, trims: bool
-    ) -> AsyncStream:
+        self, messages: "Sequence[Message]", options: "AnswerOptions", *, trims: bool
+    ) -> "AsyncStream":
         """Begin an answer. trims: leave out the oldest turns where they do not fit.
 
         A model without a chat template goes on with the text as it stands. Raises UsageError.
@@ -155,11 +160,11 @@ class Engine:
         """Note that the engine has died; the next answer loads the model again."""
         self.error, self.state = error, State.FAILED
 
-    async def count(self, prompt: str | Sequence[Message]) -> int:
+    async def count(self, prompt: "str | Sequence[Message]") -> int:
         """Tokens of a prompt; waits for an answer under way. Raises InputError, RuntimeFailure."""
         return await self.model.count_tokens(prompt)
 
-    async def save(self, messages: Sequence[Message], path: Path) -> int:
+    async def save(self, messages: "Sequence[Message]", path: Path) -> int:
         """Keep what the model has read of a conversation; returns its tokens.
 
         Raises OutputError, RuntimeFailure.
@@ -185,6 +190,6 @@ class Engine:
         self.progress = progress
 
 
-def plain_text(messages: Sequence[Message]) -> str:
+def plain_text(messages: "Sequence[Message]") -> str:
     """A conversation for a model that knows none."""
     return "\n\n".join(message.content for message in messages)

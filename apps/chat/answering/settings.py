@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgellm.errors import UsageError
-from edgellm.runtimes.api.asking import AnswerOptions, generate_call
-from edgellm.runtimes.options import SamplingOptions
+
+if TYPE_CHECKING:  # the chat is on the screen before this is imported
+    from edgellm.runtimes.api.asking import AnswerOptions
 
 ASK, TRIM = "ask", "trim"  # what to do when the context is full
 WHEN_FULL = (ASK, TRIM)
@@ -33,9 +34,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.when_full not in WHEN_FULL:
             raise UsageError(f"when_full is {self.when_full!r}; expected {' or '.join(WHEN_FULL)}")
-        generate_call("", SamplingOptions(), {**self.options(), "thinking": None})  # type: ignore[typeddict-item]
+        if options := self.options():
+            _check(options)
 
-    def options(self) -> AnswerOptions:
+    def options(self) -> "AnswerOptions":
         """What an answer is asked with; only what was set."""
         given: Any = {
             field.name: value
@@ -93,6 +95,15 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "text": (str,),
     "choice": (str,),
 }
+
+
+def _check(options: "AnswerOptions") -> None:
+    """Raises UsageError."""
+    from edgellm.runtimes.api.asking import generate_call
+    from edgellm.runtimes.options import SamplingOptions
+
+    of_plain_text: Any = {name: value for name, value in options.items() if name != "thinking"}
+    generate_call("", SamplingOptions(), of_plain_text)
 
 
 def _typed(name: str, text: str) -> Any:

@@ -53,10 +53,11 @@ def _load_progress(engine: Engine) -> list[str]:
 def of_progress(progress: Progress) -> str:
     """A step of fetching, measuring or converting: "quantize ━━━── 12 MiB of 40 MiB"."""
     drawn = figures.bar(progress.done / progress.total if progress.total else 0.0, _BAR_CELLS)
-    return f"{progress.phase} {drawn} {_amount(progress)}"
+    return f"{progress.phase} {drawn} {amount_of(progress)}"
 
 
-def _amount(progress: Progress) -> str:
+def amount_of(progress: Progress) -> str:
+    """How much of a step is done: "12 MiB of 40 MiB"."""
     if progress.unit == "bytes":
         return f"{format_bytes(progress.done)} of {format_bytes(progress.total)}"
     done, total = figures.count(progress.done), figures.count(progress.total)

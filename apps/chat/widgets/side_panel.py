@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -15,7 +16,9 @@ from edgellm.apps.chat.widgets import figures
 from edgellm.apps.chat.widgets.machine import Machine
 from edgellm.apps.terminal_text import one_line
 from edgellm.events import MemoryUse
-from edgellm.plan import MemoryParts, Plan
+
+if TYPE_CHECKING:
+    from edgellm.plan import MemoryParts, Plan
 
 WIDTH = 40  # cells
 _BAR_CELLS = 16
@@ -28,7 +31,7 @@ class PanelView:
 
     model: str = ""
     about: str = ""  # the engine, in a few words
-    plan: Plan | None = None
+    plan: "Plan | None" = None
     memory: MemoryUse | None = None
     used_tokens: int | None = None
     context: int | None = None
@@ -114,7 +117,7 @@ def facts(view: PanelView) -> Iterator[Text]:
     yield from _speed(view)
 
 
-def _plan(plan: Plan) -> Iterator[Text]:
+def _plan(plan: "Plan") -> Iterator[Text]:
     yield Text(
         f"{plan.bits_per_weight:.2f} bits/weight, K {plan.kv.key_format}, V {plan.kv.value_format}",
         "dim",
@@ -123,7 +126,7 @@ def _plan(plan: Plan) -> Iterator[Text]:
         yield Text(f"KL divergence {plan.predicted_kl_divergence:.4f}, predicted", "dim")
 
 
-def _memory(use: MemoryUse | None, planned: MemoryParts | None) -> Iterator[Text]:
+def _memory(use: MemoryUse | None, planned: "MemoryParts | None") -> Iterator[Text]:
     if use is None and planned is None:
         return
     yield Text(f"{'memory':<{_LABEL}}{'measured':>12}{'planned':>13}", "dim")
@@ -138,7 +141,7 @@ def _memory(use: MemoryUse | None, planned: MemoryParts | None) -> Iterator[Text
 
 
 def _parts(
-    use: MemoryUse | None, planned: MemoryParts | None
+    use: MemoryUse | None, planned: "MemoryParts | None"
 ) -> Iterator[tuple[str, int | None, int | None]]:
     names = (("weights", "weights_bytes"), ("KV cache", "kv_cache_bytes"))
     for label, name in (*names, ("compute", "compute_bytes")):
