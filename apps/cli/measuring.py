@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgellm.apps.cli.durations import rough_duration
 from edgellm.apps.cli.output import note
 from edgellm.apps.cli.planning import MODES, PlanningOptions, default_context
 from edgellm.apps.cli.progress_sinks import terminal_progress
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Of one core, for one window and one disturbed matrix, each of which takes about so many windows.
-TRIAL_S_PER_WEIGHT, TRIALS = 5e-9, 8
 LEAST_DRAWN_BYTES = 8192  # of text that is worth calibrating on
 
 
@@ -189,15 +188,6 @@ def errors_of(
         gradients=gradients,
         progress=subject.progress,
     )
-
-
-def rough_duration(spec: ModelSpec, threads: int) -> str:
-    """What disturbing every matrix takes, by the law of benchmarks/quality/scaling.py."""
-    weights = sum(tensor.elements for tensor in spec.tensors if tensor.is_matrix)
-    matrices = sum(tensor.is_matrix for tensor in spec.tensors)
-    seconds = TRIAL_S_PER_WEIGHT * weights * matrices * TRIALS / threads
-    minutes = 1 + int(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{round(minutes / 60)} h"
 
 
 def reference_gguf(subject: Subject) -> Path:

@@ -11,7 +11,9 @@ from edgellm.units import format_bytes
 BAR_WIDTH = 32
 
 
-def memory_lines(memory: MemoryParts, budget_bytes: int) -> Iterator[str]:
+def memory_lines(
+    memory: MemoryParts, budget_bytes: int, bar_width: int = BAR_WIDTH
+) -> Iterator[str]:
     """The parts of a memory prediction as bars, scaled to the budget."""
     parts = (
         ("weights", memory.weights_bytes),
@@ -23,7 +25,7 @@ def memory_lines(memory: MemoryParts, budget_bytes: int) -> Iterator[str]:
     )
     scale_bytes = max(budget_bytes, memory.total_bytes, 1)
     for label, part_bytes in parts:
-        bar = "█" * round(BAR_WIDTH * part_bytes / scale_bytes)
+        bar = "█" * round(bar_width * part_bytes / scale_bytes)
         yield f"  {label:<9}{format_bytes(part_bytes):>12}  {bar}"
 
 
