@@ -1,14 +1,14 @@
 """A chat on a scripted engine, to be started as a program: `python -m benchmarks.chat.scripted`.
 
-FOLDER holds its conversations. With a file descriptor in ACKNOWLEDGE it writes there, a line of
-JSON each, what it has shown as kept: turns that were stored, and sentences that were heard.
+Its argument is the folder of its conversations. With a file descriptor in ACKNOWLEDGE it writes
+there, a line of JSON each, what it takes for kept: turns that were stored, and sentences that were
+heard to their end.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ def acknowledge(file: int, **facts: object) -> None:
 
 def listen(file: int) -> None:
     """Tell of every turn as soon as the chat takes it for kept, and of every sentence it hears."""
+    from edgellm.apps.chat.conversations.draft import Draft
     from edgellm.apps.chat.desk import Desk
-    from edgellm.apps.chat.talk import Talk
 
-    add_user, ended = Desk.add_user, Desk.ended
+    add_user, ended, feed = Desk.add_user, Desk.ended, Draft.feed
+    heard: dict[int, str] = {}  # of each answer
 
     async def added(desk: Desk, *words: Any, **named: Any) -> Turn:
         turn = await add_user(desk, *words, **named)
@@ -42,21 +43,16 @@ def listen(file: int) -> None:
         acknowledge(file, turn=turn.id, content=turn.content)
         return turn
 
-    Desk.add_user = added  # type: ignore[method-assign, assignment]
-    Desk.ended = answered  # type: ignore[method-assign, assignment]
-    _hear_sentences(file, Talk)
-
-
-def _hear_sentences(file: int, kind: type[Any]) -> None:
-    from edgellm.apps.chat.conversations.draft import Draft
-
-    feed: Callable[..., None] = Draft.feed
-
     def fed(draft: Draft, text: str, reasoning: str = "") -> None:
         feed(draft, text, reasoning)
-        if text.strip().endswith("."):
-            acknowledge(file, draft=draft._turn)
+        said = heard[draft._turn] = heard.get(draft._turn, "") + text
+        if said.endswith(" "):  # the fake engine's words begin with their space
+            said = said.rstrip()
+        if said.endswith(SENTENCE.strip()):
+            acknowledge(file, draft=draft._turn, characters=len(said))
 
+    Desk.add_user = added  # type: ignore[method-assign, assignment]
+    Desk.ended = answered  # type: ignore[method-assign, assignment]
     Draft.feed = fed  # type: ignore[method-assign, assignment]
 
 
@@ -64,9 +60,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     if number := os.environ.get("ACKNOWLEDGE"):
         listen(int(number))
-    runtime = FakeRuntime(
-        answer=[SENTENCE * 100_000], context=10_000_000, decode_s=1 / TOKENS_PER_S
-    )
+    runtime = FakeRuntime(answer=[SENTENCE * 5_000], context=10_000_000, decode_s=1 / TOKENS_PER_S)
     load: Any = {"runtime": runtime, "isolation": "none"}
     run_chat(Start(folder, "scripted", load, resume=True, theme="textual-dark"))
 
