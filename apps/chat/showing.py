@@ -29,7 +29,7 @@ FRAME_S = 1 / 15  # between two looks at an answer
 # An answer's lines may take so much of the time: the rest is for keys.
 LAYOUT_SHARE = 0.25
 FIGURES_S = 0.25  # between two changes of the numbers
-MACHINE_S = 2.0
+MACHINE_S = 4.0
 _RATES = 76  # two a cell of the sparkline
 SAID_S = {"information": 4.0, "warning": 6.0, "error": 10.0}  # how long something said stays
 _COLOURS = {"information": "", "warning": "yellow", "error": "red"}

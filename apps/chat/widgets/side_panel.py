@@ -73,7 +73,9 @@ class SidePanel(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(id="facts")
-        yield Sparkline(id="rates", summary_function=max)
+        line = Sparkline(id="rates", summary_function=max)
+        line.display = False
+        yield line
         yield Static("conversations", id="chats-title")
         yield OptionList(id="chats", compact=True)
 
@@ -81,7 +83,8 @@ class SidePanel(Vertical):
         if view == self._view:
             return
         if view.rates != self._view.rates:
-            self.query_one(Sparkline).data = list(view.rates)
+            line = self.query_one(Sparkline)
+            line.data, line.display = list(view.rates), len(view.rates) > 1
         self._view = view
         self.query_one("#facts", Static).update(Text("\n").join(facts(view)))
 
@@ -147,7 +150,7 @@ def _parts(
     for label, name in (*names, ("compute", "compute_bytes")):
         yield label, getattr(use, name, None), getattr(planned, name, None)
     total = None if planned is None else planned.total_bytes
-    yield "all of it", None if use is None else use.resident_bytes, total
+    yield "total", None if use is None else use.resident_bytes, total
 
 
 def _cache(view: PanelView) -> Iterator[Text]:
