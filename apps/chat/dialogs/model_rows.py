@@ -22,7 +22,7 @@ class Column:
     name_cells: int  # that names are cut to for it
 
 
-FITS = Column("here now", 15, 14)
+FITS = Column("here now", 16, 14)
 NEEDS = Column("needs", 9, 22)
 BITS = Column("bits", 5, 28)
 CONTEXT = Column("context", 9, 28)

@@ -1,0 +1,87 @@
+"""Choosing, making and loading models from the chat."""
+
+from pathlib import Path
+
+from edgellm.apps.chat.choosing.recent import list_recent
+from edgellm.apps.chat.commands.models import LAST_MODEL
+from edgellm.apps.chat.conversations import remembered
+from edgellm.apps.chat.dialogs.converting import ConvertDialog
+from edgellm.apps.chat.dialogs.models import ModelDialog
+from edgellm.store import Store
+from tests.support.artifacts import write_artifact
+from tests.support.pilots import Driver, chatting, covers, run
+
+
+async def kept(chat: Driver) -> tuple[str | None, list[str]]:
+    """The last model, and those that were used lately."""
+    archive = chat.chat.desk.archive
+    return await archive.do(remembered.recall, LAST_MODEL), await archive.do(list_recent)
+
+
+@covers("model")
+def test_a_model_is_chosen_from_the_store_and_the_conversation_stays(
+    tmp_path: Path, home: Path
+) -> None:
+    write_artifact(Store(home).path("tiny"))
+
+    async def script() -> None:
+        async with chatting(tmp_path / "chats") as chat:
+            await chat.send("Hello")
+            await chat.press("ctrl+l")
+            await chat.until(lambda: isinstance(chat.dialog, ModelDialog))
+            dialog = chat.dialog
+            assert isinstance(dialog, ModelDialog)
+            await chat.until(lambda: dialog.pointed == "tiny")
+            await chat.press("enter")
+            await chat.settle()
+            assert chat.app.engine.reference == "tiny"
+            assert chat.said == ["Hello", "Hello"]
+            assert await kept(chat) == ("tiny", ["any.gguf"])
+
+    run(script())
+
+
+@covers("model")
+def test_a_model_that_is_named_is_loaded_and_found_again_from_any_folder(
+    tmp_path: Path, home: Path
+) -> None:
+    file = tmp_path / "my model.gguf"
+    file.write_bytes(b"GGUF")
+
+    async def script() -> None:
+        async with chatting(tmp_path / "chats") as chat:
+            await chat.send(f"/model '{file}'")
+            assert chat.app.engine.reference == str(file)
+            assert await kept(chat) == (str(file), [str(file), "any.gguf"])
+
+    run(script())
+
+
+@covers("convert")
+def test_a_checkpoint_is_converted_and_loaded(tmp_path: Path, home: Path, checkpoint: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path / "chats") as chat:
+            await chat.send(f"/convert {checkpoint}")
+            dialog = chat.dialog
+            assert isinstance(dialog, ConvertDialog)
+            for keys in ("Enter converts", "Enter chats"):
+                await chat.press("enter")
+                await chat.until(lambda: dialog.key_line.startswith(keys))  # noqa: B023
+            await chat.press("enter")
+            await chat.until(lambda: chat.app.engine.reference == "tiny")
+            await chat.settle()
+            assert chat.app.engine.is_ready
+
+    run(script())
+
+
+@covers("reload")
+def test_a_model_is_loaded_again(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path / "chats") as chat:
+            before = chat.app.engine.model
+            await chat.send("/reload")
+            assert chat.app.engine.reference == "any.gguf"
+            assert chat.app.engine.model is not before
+
+    run(script())
