@@ -2,15 +2,17 @@
 
 import json
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 
 from edgellm.apps.chat.conversations.conversation import Conversation
 from edgellm.apps.chat.conversations.database import Database, Value, now_ms
-from edgellm.apps.chat.conversations.indexing import unindex_conversation
+from edgellm.apps.chat.conversations.indexing import merge_index, unindex_conversation
 from edgellm.apps.chat.conversations.loading import load
 from edgellm.apps.chat.conversations.records import Cut, Listed, Settings
 from edgellm.apps.chat.conversations.texts import beginning
 from edgellm.apps.chat.conversations.turns import gone, insert_cut, insert_turn, require_turn
+from edgellm.errors import OutputError
 
 _EXCERPT = 120  # characters
 
@@ -86,7 +88,11 @@ def set_head(database: Database, conversation: int, turn: int | None) -> None:
 
 
 def delete(database: Database, conversation: int) -> str:
-    """Delete a conversation with its turns; returns its uid, for what else is kept of it."""
+    """Delete a conversation with its turns; returns its uid, for what else is kept of it.
+
+    Nothing of its texts is left in the files, unless another program reads them just then or the
+    disk is full.
+    """
     with database.writing():
         uids = list(
             database.rows((str,), "SELECT uid FROM conversations WHERE id = ?", conversation)
@@ -95,7 +101,9 @@ def delete(database: Database, conversation: int) -> str:
             raise gone(database, conversation)
         unindex_conversation(database, conversation)
         database.change("DELETE FROM conversations WHERE id = ?", conversation)
-    database.forget_deleted()
+    with suppress(OutputError):  # deleted it is; the next deletion tidies up for both
+        merge_index(database)
+        database.forget_deleted()
     return str(uids[0][0])
 
 

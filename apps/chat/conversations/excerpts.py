@@ -26,7 +26,7 @@ def excerpt_around(content: str, words: Sequence[str]) -> tuple[str, tuple[Span,
     line = before + flat(content[start:end]) + (_MORE if end < len(content) else "")
     shift = len(before) - start
     spans = [
-        (max(begin, start) + shift, min(stop, end) + shift)
+        (begin + shift, min(stop, end) + shift)
         for word in words
         for begin, stop in folded.spans(word, start, end)
     ]
@@ -49,10 +49,10 @@ class _Folded:
         return at if self._starts is None else bisect_right(self._starts, at) - 1
 
     def spans(self, word: str, start: int, end: int) -> Iterator[Span]:
-        """Where the original has the word, partly at least, between two of its places."""
+        """Where the original has the word, whose beginning is between two of its places."""
         if self._starts is not None:
             start, end = self._starts[start], self._starts[end]
-        at = self.text.find(word, max(0, start - len(word) + 1))
+        at = self.text.find(word, start)
         while 0 <= at < end:
             yield self.place(at), self.place(at + len(word) - 1) + 1
             at = self.text.find(word, at + 1)

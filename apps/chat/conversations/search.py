@@ -1,12 +1,14 @@
 """Finding turns by what was said.
 
 Every word of a query must be somewhere in a turn's content, as it is, whatever the case of its
-letters. The index proposes turns that have all trigrams of the words; each is then looked at. A
-query whose words are all shorter than three characters looks at every turn. Turns that are
-unfinished are looked at with their pieces, so they are found while they are written and after their
-program has died; nothing of a query is ever syntax.
+letters. The index proposes turns that have all trigrams of the words; each is then looked at. For
+words of two characters it proposes turns with any trigram that begins so; a query of single
+characters looks at every turn. Turns that are unfinished are looked at with their pieces, so they
+are found while they are written and after their program has died. Nothing of a query is ever
+syntax.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -19,7 +21,10 @@ from edgellm.apps.chat.conversations.records import Hit
 from edgellm.apps.chat.conversations.texts import fold, whole
 
 _TRIGRAM = 3
-_MOST_TRIGRAMS = 32  # asked of the index; looking at the turn decides in any case
+_PAIR = 2
+_MOST_TRIGRAMS = 32  # of a query's words; looking at the turn decides in any case
+_MOST_PAIRS = 8  # of a query
+_MOST_BEGINNINGS = 500  # trigrams that begin with a pair; a pair with more is in very many turns
 
 _FOUND = """SELECT turns.id, turns.conversation, title, updated_ms, turns.content
     FROM {} JOIN conversations ON conversations.id = turns.conversation {}"""
@@ -30,6 +35,7 @@ _BY_INDEX = _FOUND.format(
 _BY_LOOKING = _FOUND.format("turns", "ORDER BY turns.id DESC")
 _IN_PIECES = _FOUND.format("turns", "WHERE turns.id IN (SELECT turn FROM pieces)")
 _PIECES = "SELECT turn, text FROM pieces WHERE kind = 'content' ORDER BY turn, number"
+_BEGINNINGS = "SELECT term FROM terms WHERE term >= ? AND term <= ? LIMIT ?"
 _KINDS = (int, int, str, int, str)
 
 
@@ -55,9 +61,27 @@ def _matching(rows: Iterable[Row], words: Sequence[str]) -> Iterator[Row]:
 
 def _proposed(database: Database, words: Sequence[str]) -> Generator[Row, None, None]:
     """Turns that may have the words, newest first."""
-    if trigrams := _trigrams(words):
-        return database.rows(_KINDS, _BY_INDEX, " AND ".join(map(_quoted, trigrams)))
-    return database.rows(_KINDS, _BY_LOOKING)
+    choices = [[trigram] for trigram in _trigrams(words)] or _choices_by_pairs(database, words)
+    if not choices:
+        yield from database.rows(_KINDS, _BY_LOOKING)
+    elif all(choices):
+        asked = (" OR ".join(map(_quoted, choice)) for choice in choices)
+        yield from database.rows(_KINDS, _BY_INDEX, " AND ".join(f"({part})" for part in asked))
+
+
+def _choices_by_pairs(database: Database, words: Sequence[str]) -> list[list[str]]:
+    """For each word of two characters, trigrams of which a turn that has it must have one."""
+    database.change(
+        "CREATE VIRTUAL TABLE IF NOT EXISTS temp.terms USING fts5vocab(main, search, row)"
+    )
+    choices = []
+    pairs = dict.fromkeys(indexed(word) for word in words if len(word) == _PAIR)
+    for pair in islice(pairs, _MOST_PAIRS):
+        last = pair + chr(sys.maxunicode)
+        found = list(database.rows((str,), _BEGINNINGS, pair, last, _MOST_BEGINNINGS + 1))
+        if len(found) <= _MOST_BEGINNINGS:
+            choices.append([trigram for (trigram,) in found])
+    return choices
 
 
 def _trigrams(words: Sequence[str]) -> list[str]:

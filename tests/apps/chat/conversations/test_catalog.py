@@ -111,3 +111,6 @@ def test_the_users_texts_come_newest_first_and_once_each(database: Database) -> 
     turns.begin_answer(database, 1, 1, "m")
     assert remembered.list_said(database) == ["b", "c", "a"]
     assert remembered.list_said(database, 2) == ["b", "c"]
+    for _ in range(10):
+        turns.add_user(database, 1, None, "again")
+    assert remembered.list_said(database, 2) == ["again", "b"]

@@ -175,7 +175,7 @@ def test_hostile_bytes_are_refused_in_one_line(tmp_path: Path, case: str) -> Non
 
 def test_many_commas_in_a_text_are_no_values(tmp_path: Path) -> None:
     made = document()
-    made["turns"][0]["content"] = commas = ',[{"\\' * 900_000
+    made["turns"][0]["content"] = commas = ',[{"\\' * 1_500_000
     path = tmp_path / "chat.json"
     path.write_text(json.dumps(made), encoding="utf-8")
     assert read_portable(path).turns[1].content == commas

@@ -146,6 +146,22 @@ def test_a_query_without_a_word_finds_nothing(database: Database, query: str) ->
     assert search(database, query) == []
 
 
+def test_a_pair_of_characters_is_found_wherever_it_is(database: Database) -> None:
+    followed = " ".join(f"ab{chr(0x4E00 + number)}" for number in range(600))
+    first, second, third = say(database, "\u82cd\u9e6d", "has ab", followed)
+    assert found(database, "\u82cd\u9e6d") == [first]
+    assert found(database, "AB") == [third, second]
+    assert found(database, "ab as") == [second]
+    assert found(database, "as \u82cd\u9e6d") == []
+    assert found(database, "ba") == []
+
+
+def test_a_query_of_very_many_pairs_is_answered(database: Database) -> None:
+    query = " ".join(chr(0x4E00 + number) + "b" for number in range(300))
+    turn, _ = say(database, query, query[:-1])
+    assert found(database, query) == [turn]
+
+
 def test_a_very_long_word_is_looked_for_whole(database: Database) -> None:
     long = "".join(chr(0x4E00 + number % 20_000) for number in range(100_000))
     turn, _ = say(database, f"see {long}.", f"see {long[:50_000]}x{long[50_000:]}")
