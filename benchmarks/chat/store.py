@@ -1,7 +1,8 @@
 """What keeping conversations costs: `python -m benchmarks.chat.store`.
 
 50 conversations of 2,000 turns of English text, 100,000 turns in all, then: opening, saving,
-searching, deleting. A save ends when its bytes are on the disk, so the disk decides about it.
+searching, deleting. A save ends when its bytes are on the disk, so the disk decides about it:
+`bare_sync_ms` is one page written and synced without a database.
 """
 
 import json
@@ -21,6 +22,7 @@ from edgellm.apps.chat.conversations.database import NAME, Database
 from edgellm.apps.chat.conversations.loading import load
 from edgellm.apps.chat.conversations.records import Figures, Turn
 from edgellm.apps.chat.conversations.search import search
+from edgellm.files import sync_file
 
 CONVERSATIONS = 50
 TURNS = 2_000  # of each
@@ -112,6 +114,17 @@ def save(database: Database, piece: Callable[[], str]) -> dict[str, Any]:
     }
 
 
+def bare_sync_ms(file: Path) -> float:
+    """What the disk takes for one page."""
+    with file.open("wb", buffering=0) as page:
+
+        def write() -> None:
+            page.write(bytes(4096))
+            sync_file(page)
+
+        return median_ms(write, SAVES)
+
+
 def measure(folder: Path) -> dict[str, Any]:
     piece = text_source(random.Random(0))
     with Database(folder) as database:
@@ -128,6 +141,7 @@ def measure(folder: Path) -> dict[str, Any]:
         }
         figures["found"] = {name: len(search(database, query)) for name, query in QUERIES.items()}
         figures["save"] = save(database, piece)
+        figures["save"]["bare_sync_ms"] = bare_sync_ms(folder / "page")
         figures["delete_ms"] = median_ms(lambda: catalog.delete(database, 7), 1)
     return figures
 
