@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import pytest
 from textual.app import App
@@ -16,6 +16,9 @@ from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.hardware import Hardware
 from edgellm.testing import FakeRuntime
 from tests.support.pilots import wait_until
+
+if TYPE_CHECKING:
+    from edgellm.apps.launching import LoadSettings
 
 T = TypeVar("T")
 GIB = 1 << 30
@@ -75,7 +78,8 @@ def set_memory(monkeypatch: pytest.MonkeyPatch, free_bytes: int, total_bytes: in
 
 def fake_engine(runtime: FakeRuntime | None = None, **settings: Any) -> Engine:
     """With no model yet."""
-    return Engine({"runtime": runtime or FakeRuntime(), "isolation": "none", **settings})
+    fake = {"runtime": runtime or FakeRuntime(), "isolation": "none"}
+    return Engine(cast("LoadSettings", {**fake, **settings}))
 
 
 async def loaded_engine(path: Path, runtime: FakeRuntime, **settings: Any) -> Engine:

@@ -47,13 +47,13 @@ def judge(offer: Offer, memory: FreeMemory, settings: LoadSettings) -> Verdict:
 
 
 def _barred(offer: Offer, settings: LoadSettings) -> Verdict | None:
-    memory, context = settings.get("memory"), settings.get("context")
-    if memory is not None and offer.needed_bytes is not None:
-        allowed_bytes = parse_size(memory) if isinstance(memory, str) else memory
-        if offer.needed_bytes > allowed_bytes:
-            needed, allowed = format_bytes(offer.needed_bytes), format_bytes(allowed_bytes)
-            reason = f"{offer.name} needs {needed}; this chat may take {allowed}, by --memory"
-            return Verdict(Fit.BARRED, option="--memory", reason=reason)
+    allowed_bytes, context = allowed_memory(settings), settings.get("context")
+    # What a file without a plan takes beside its weights is only estimated, and loading finds out.
+    sure_bytes = offer.needed_bytes if offer.planned_context else offer.file_bytes
+    if allowed_bytes is not None and sure_bytes is not None and sure_bytes > allowed_bytes:
+        needed, allowed = format_bytes(sure_bytes), format_bytes(allowed_bytes)
+        reason = f"{offer.name} needs {needed}; this chat may take {allowed}, by --memory"
+        return Verdict(Fit.BARRED, option="--memory", reason=reason)
     if context is not None and offer.planned_context and context > offer.planned_context:
         reason = (
             f"{offer.name} was planned for {offer.planned_context:,} tokens; this chat asks for "
@@ -61,6 +61,12 @@ def _barred(offer: Offer, settings: LoadSettings) -> Verdict | None:
         )
         return Verdict(Fit.BARRED, option="--context", reason=reason)
     return None
+
+
+def allowed_memory(settings: LoadSettings) -> int | None:
+    """Bytes that a model may take in this chat; None where nobody has said."""
+    memory = settings.get("memory")
+    return parse_size(memory) if isinstance(memory, str) else memory
 
 
 def given_back(use: MemoryUse | None, settings: LoadSettings) -> int:

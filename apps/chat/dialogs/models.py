@@ -13,7 +13,7 @@ from textual.widgets import Input, OptionList, Static
 from edgellm.apps.chat.answering.engine import Engine
 from edgellm.apps.chat.choosing.offers import Offer, list_offers, offer_of, stored_offer
 from edgellm.apps.chat.choosing.references import check_reference, reference_of
-from edgellm.apps.chat.choosing.verdicts import Fit, Verdict, given_back, judge
+from edgellm.apps.chat.choosing.verdicts import Fit, Verdict, allowed_memory, given_back, judge
 from edgellm.apps.chat.dialogs.model_rows import Layout, Row, names_of
 from edgellm.apps.chat.dialogs.picker import Choice, Picker
 from edgellm.apps.chat.dialogs.writing import LineDialog
@@ -59,12 +59,14 @@ class ModelDialog(Picker[str]):
         yield OptionList(id="rows")
         yield Static(classes="problem")
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def on_mount(self) -> None:  # beside Picker's, which Textual calls as well
         self.run_worker(self._look(), group="look")
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._show, self.pointed)
+
+    def on_input_changed(self) -> None:  # beside Picker's
+        self._show_problem("")
 
     async def _look(self) -> None:
         settings = self._engine.settings
@@ -112,7 +114,10 @@ class ModelDialog(Picker[str]):
         return judge(offer, self._memory, self._engine.settings)
 
     def _usable(self, memory: FreeMemory) -> Text:
-        return Text(f"{figures.memory(memory.usable_bytes)} for a model: {self._sum(memory)}")
+        allowed_bytes = allowed_memory(self._engine.settings)
+        allowed = "" if allowed_bytes is None else f"{figures.memory(allowed_bytes)} by --memory; "
+        usable = figures.memory(memory.usable_bytes)
+        return Text(f"{allowed}{usable} for a model: {self._sum(memory)}")
 
     def _sum(self, memory: FreeMemory) -> str:
         """Where that number comes from."""
@@ -168,8 +173,8 @@ class ModelDialog(Picker[str]):
     def _show_problem(self, text: str) -> None:
         shown = self.query_one(".problem", Static)
         shown.update(Text(one_line(text)))
-        shown.display = True
-        self.query_one(".note").display = False  # there may be no room for both
+        shown.display = bool(text)
+        self.query_one(".note").display = not text  # there may be no room for both
 
     async def _is_taken_all_the_same(self, offer: Offer, verdict: Verdict) -> bool:
         assert self._memory is not None, "judged by it"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgellm.apps.chat.choosing.references import path_exists, reference_of
+from edgellm.apps.chat.choosing.verdicts import allowed_memory
 from edgellm.apps.chat.making.subject import STATIC, Subject, default_mode, look_at_checkpoint
 from edgellm.apps.chat.widgets import figures
 from edgellm.apps.free_memory import FreeMemory
@@ -10,7 +11,7 @@ from edgellm.apps.launching import LoadSettings
 from edgellm.checkpoint.hub import is_hub_name
 from edgellm.errors import EdgeLLMError
 from edgellm.store import Store
-from edgellm.units import format_bytes, parse_size
+from edgellm.units import format_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,8 @@ def look(typed: str, store: Store, threads: int | None) -> Looked:
 
 def defaults_of(settings: LoadSettings, memory: FreeMemory) -> Defaults:
     """settings: of loads in this chat, which the new model shall fulfil."""
-    allowed = settings.get("memory")
-    if allowed is not None:
-        memory_bytes = parse_size(allowed) if isinstance(allowed, str) else allowed
-        source = "of this chat, by --memory"
-    else:
+    memory_bytes, source = allowed_memory(settings), "of this chat, by --memory"
+    if memory_bytes is None:
         memory_bytes = memory.budget_bytes
         returned = figures.memory(memory.returned_bytes)
         more = f"+ {returned} given back " if memory.returned_bytes else ""

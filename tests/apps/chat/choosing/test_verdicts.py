@@ -62,3 +62,9 @@ def test_a_model_gives_back_what_is_not_free_already(weights: str, back: int) ->
     use = MemoryUse(3 * GIB, GIB, GIB, 5 * GIB)
     assert given_back(use, {"weights": weights}) == back * GIB
     assert given_back(None, {"weights": weights}) == 0
+
+
+def test_of_a_file_without_a_plan_only_its_weights_are_sure() -> None:
+    file = Offer("f.gguf", "f.gguf", 2 * GIB, context=4096, needed_bytes=3 * GIB)
+    assert judge(file, MACHINE, {"memory": "2.5GiB"}).fit is Fit.FITS
+    assert judge(file, MACHINE, {"memory": "1.5GiB"}).fit is Fit.BARRED
