@@ -42,6 +42,8 @@ class Showing:
         self._chat = chat
         self._frames: Timer | None = None
         self._live: TurnItem | None = None  # the answer under way
+        self._held = ""  # heard, but not to be shown before more is kept
+        self._shown = 0  # characters of the answer
         self._next_layout_s = 0.0
         self._next_figures_s = 0.0
         self._rates: deque[float] = deque(maxlen=_RATES)
@@ -68,7 +70,7 @@ class Showing:
 
     def begin(self, item: TurnItem) -> None:
         """An answer will grow in this item."""
-        self._live = item
+        self._live, self._held, self._shown = item, "", 0
         self._rates.clear()
         self._said = None  # what is going on now is of more interest
         self._next_layout_s = self._next_figures_s = 0.0
@@ -139,8 +141,13 @@ class Showing:
         answer = self._chat.talk.answer
         assert answer is not None, "it is under way"
         text, thoughts = answer.take_fresh()
-        if text or thoughts:
-            item.append(harmless(text), harmless(thoughts))
+        self._held += text
+        limit = self._chat.talk.showable
+        ready = self._held if limit is None else self._held[: max(limit - self._shown, 0)]
+        if ready or thoughts:
+            self._held = self._held[len(ready) :]
+            self._shown += len(ready)
+            item.append(harmless(ready), harmless(thoughts))
             self._chat.transcript.changed(item.key)
 
     def _note_rate(self) -> None:

@@ -51,6 +51,7 @@ class Talk:
         self._unsaved = unsaved
         self._clock = clock
         self._stream: AsyncStream | None = None
+        self._draft: Draft | None = None
         self._is_stopping = False  # asked for, perhaps before there was a stream
         self._idle = asyncio.Event()
         self._idle.set()
@@ -59,6 +60,11 @@ class Talk:
     @property
     def is_busy(self) -> bool:
         return not self._idle.is_set()
+
+    @property
+    def showable(self) -> int | None:
+        """See Draft.showable; None where no answer is under way."""
+        return None if self._draft is None else self._draft.showable
 
     def stop(self) -> bool:
         """Ask an answer to end with what it has said; whether there was one."""
@@ -81,14 +87,14 @@ class Talk:
         try:
             turn = await self._desk.begin_answer(question, self._engine.name)
             self._begun(turn)
-            draft = Draft(self._desk.archive, turn.id, self._unsaved)
+            draft = self._draft = Draft(self._desk.archive, turn.id, self._unsaved)
             try:
                 await self._listen(answer, draft)
             finally:  # also where this task is cancelled: what was said is kept
                 ended = await asyncio.shield(self._end(answer, turn, draft))
             return ended
         finally:
-            self._stream = None
+            self._stream = self._draft = None
             self._idle.set()
 
     async def _listen(self, answer: Answer, draft: Draft) -> None:

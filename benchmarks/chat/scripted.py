@@ -1,14 +1,13 @@
 """A chat on a scripted engine, to be started as a program: `python -m benchmarks.chat.scripted`.
 
 Its argument is the folder of its conversations. With a file descriptor in ACKNOWLEDGE it writes
-there, a line of JSON each, what it takes for kept: turns that were stored, and sentences that were
-heard to their end.
+there, a line of JSON each, what it takes for kept: turns that were stored, and how many
+characters of an answer stand on the screen in sentences that another one follows.
 """
 
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,15 @@ SENTENCE = "Then one of them said a word, and it was good. "
 
 
 def acknowledge(file: int, **facts: object) -> None:
-    os.write(file, json.dumps({**facts, "at_s": time.monotonic()}).encode() + b"\n")
+    os.write(file, json.dumps(facts).encode() + b"\n")
 
 
 def listen(file: int) -> None:
-    """Tell of every turn as soon as the chat takes it for kept, and of every sentence it hears."""
-    from edgellm.apps.chat.conversations.draft import Draft
+    """Tell of every turn as soon as the chat takes it for kept, and of sentences it shows."""
     from edgellm.apps.chat.desk import Desk
+    from edgellm.apps.chat.transcript.turns import TurnItem
 
-    add_user, ended, feed = Desk.add_user, Desk.ended, Draft.feed
-    heard: dict[int, str] = {}  # of each answer
+    add_user, ended, append = Desk.add_user, Desk.ended, TurnItem.append
 
     async def added(desk: Desk, *words: Any, **named: Any) -> Turn:
         turn = await add_user(desk, *words, **named)
@@ -43,17 +41,14 @@ def listen(file: int) -> None:
         acknowledge(file, turn=turn.id, content=turn.content)
         return turn
 
-    def fed(draft: Draft, text: str, reasoning: str = "") -> None:
-        feed(draft, text, reasoning)
-        said = heard[draft._turn] = heard.get(draft._turn, "") + text
-        if said.endswith(" "):  # the fake engine's words begin with their space
-            said = said.rstrip()
-        if said.endswith(SENTENCE.strip()):
-            acknowledge(file, draft=draft._turn, characters=len(said))
+    def appended(item: TurnItem, text: str, thoughts: str = "") -> None:
+        append(item, text, thoughts)
+        whole = len(item.text.rstrip()) // len(SENTENCE) * len(SENTENCE)  # something follows it
+        acknowledge(file, draft=item.key, characters=max(whole - 1, 0))
 
     Desk.add_user = added  # type: ignore[method-assign, assignment]
     Desk.ended = answered  # type: ignore[method-assign, assignment]
-    Draft.feed = fed  # type: ignore[method-assign, assignment]
+    TurnItem.append = appended  # type: ignore[method-assign, assignment]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """An answer while it is written: its finished sentences are saved as they come."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from edgellm.apps.chat.conversations.archive import Archive
@@ -26,6 +27,8 @@ class Draft:
         self._on_failure = on_failure
         self._content, self._reasoning = SentenceCutter(), SentenceCutter()
         self._waiting: list[tuple[str, str]] = []  # content and reasoning to be saved
+        self._finished = 0  # characters of content in finished sentences
+        self._unsaved_ends: deque[int] = deque()  # where those end that are not saved yet
         self._saving: asyncio.Task[None] | None = None
         self._failed = False
 
@@ -36,8 +39,19 @@ class Draft:
             thought += self._reasoning.flush()
         said = self._content.feed(text)
         if said or thought:
+            self._finished += len(said)
+            self._unsaved_ends.append(self._finished)
             self._waiting.append((said, thought))
             self._save()
+
+    @property
+    def showable(self) -> int | None:
+        """How many characters of content may be shown so that a kill loses one sentence at most.
+
+        That is up to the end of the first sentence that is not saved yet; None for all there are,
+        also where saving fails, as nothing would come of waiting then.
+        """
+        return self._unsaved_ends[0] if self._unsaved_ends and not self._failed else None
 
     async def settle(self) -> None:
         """Return once every finished sentence is saved, or could not be."""
@@ -71,6 +85,8 @@ class Draft:
                 content, reasoning = map("".join, zip(*waiting, strict=True))
                 try:
                     await self._archive.do(append_piece, self._turn, content, reasoning)
+                    for _ in waiting:
+                        self._unsaved_ends.popleft()
                 except EdgeLLMError as error:
                     self._waiting = [*waiting, *self._waiting]  # to go with the next sentence
                     self._tell(error)

@@ -157,3 +157,37 @@ def test_a_conversation_that_is_deleted_meanwhile_is_told(folder: Path) -> None:
             await draft.finish("One.", "", "end")
 
     write(folder, script, [InputError])
+
+
+def test_what_may_be_shown_is_one_sentence_ahead_of_what_is_kept(tmp_path: Path) -> None:
+    async def script(draft: Draft, kept: Kept, archive: Archive) -> None:
+        held = threading.Event()
+        waiting = asyncio.create_task(archive.do(lambda database: held.wait(20)))
+        await asyncio.sleep(0)
+        assert draft.showable is None
+        for piece in ("One. ", "Two. ", "Three. ", "Fo"):
+            draft.feed(piece)
+        assert draft.showable == len("One. ")
+        held.set()
+        await waiting
+        await draft.settle()
+        assert draft.showable is None
+        assert (await kept()).content == "One. Two. Three. "
+
+    write(tmp_path, script)
+
+
+def test_where_nothing_can_be_kept_everything_may_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(draft, "append_piece", full)
+
+    async def script(one: Draft, kept: Kept, archive: Archive) -> None:
+        one.feed("One. Two. ")
+        await one.settle()
+        assert one.showable is None
+
+    write(tmp_path, script, [OutputError])
