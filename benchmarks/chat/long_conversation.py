@@ -118,7 +118,7 @@ class Watch:
             self._drawn = len(prompt.text)
             return render_line(y)
 
-        app._display = displayed  # type: ignore[method-assign]
+        app._display = displayed  # type: ignore[method-assign, assignment]
         prompt.render_line = rendered  # type: ignore[method-assign]
 
     async def next(self) -> None:

@@ -1,5 +1,7 @@
 """What crosses between processes: everything arrives whole, and nothing else is believed."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -122,7 +124,7 @@ Vectorless = {"count": 1 << 60, "width": 1 << 60, "values": b""}
 def test_a_host_that_lies_is_a_failure_and_no_more() -> None:
     info = ModelInfo(1, None, "", "", SamplingOptions(), True, 0)
     with LocalConnection(Liar, "toy") as connection:
-        client = Client(connection, "toy", Loaded(info, MemoryUse(0, 0, 0, 0)))
+        client = Client(connection, "toy", Loaded(info, MemoryUse(0, 0, 0, 0)), Path("toy"))
         seen: list[Event | None] = []
         calls: list[Call[object]] = [
             client.generate(GenerateCall("", SamplingOptions()), seen.append),  # type: ignore[list-item]

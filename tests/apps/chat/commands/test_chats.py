@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from textual.widgets import OptionList
+
 from edgellm.apps.chat.conversations import catalog
 from edgellm.apps.chat.conversations.records import Listed
 from edgellm.apps.chat.dialogs.searching import SearchDialog
@@ -57,9 +59,7 @@ def test_a_turn_is_found_by_its_words_on_any_branch(tmp_path: Path) -> None:
             await chat.press("ctrl+f")
             await chat.until(lambda: isinstance(chat.dialog, SearchDialog))
             await chat.press(*"GREY her")
-            await chat.until(
-                lambda: chat.dialog and chat.dialog.query_one("OptionList").option_count
-            )
+            await chat.until(lambda: chat.dialog and chat.dialog.query_one(OptionList).option_count)
             await chat.press("enter")
             await chat.settle()
             assert chat.said == ["What is it?", "a grey heron"]
@@ -120,8 +120,8 @@ def test_the_panel_opens_a_conversation(tmp_path: Path) -> None:
             await chat.send("herons")
             await chat.press("ctrl+n")
             await chat.settle()
-            chats = chat.chat.query_one("#chats")
-            await chat.until(lambda: chats.option_count == 1)  # type: ignore[attr-defined]
+            chats = chat.chat.query_one("#chats", OptionList)
+            await chat.until(lambda: chats.option_count == 1)
             chats.focus()
             await chat.press("down", "enter")
             await chat.settle()
