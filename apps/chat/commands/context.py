@@ -169,12 +169,9 @@ async def _resize(chat: "ChatScreen", argument: str) -> bool:
     if not typed:
         return False
     wanted = _number(typed)
-    reference, before = chat.engine.reference, chat.engine.changed_settings
+    before = chat.engine.changed_settings
     larger: LoadSettings = {**before, "context": wanted, "beyond_plan": True}
-    if await load(chat, reference, larger):
-        return True
-    await load(chat, reference, before)
-    return False
+    return await load(chat, chat.engine.reference, larger)
 
 
 def _number(typed: str) -> int:

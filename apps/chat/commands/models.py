@@ -18,16 +18,29 @@ LAST_MODEL = "model"  # remembered under this name
 
 
 async def load(chat: "ChatScreen", reference: str, changed: LoadSettings | None = None) -> bool:
-    """Load a model in place of the one there is; whether that went well."""
+    """Load a model in place of the one there is; whether that went well.
+
+    Where it did not, the one there was comes back.
+    """
+    engine = chat.engine
+    before = (engine.reference, engine.changed_settings) if engine.is_ready else None
     await chat.talk.stopped()
     await keep_state(chat)
+    if await _load(chat, reference, changed):
+        return True
+    if not engine.was_stopped:
+        chat.tell(str(engine.error), "error")
+    if before is not None and before != (reference, changed):
+        await _load(chat, *before)
+    return False
+
+
+async def _load(chat: "ChatScreen", reference: str, changed: LoadSettings | None) -> bool:
     chat.showing.used_tokens = None
     chat.showing.wake()
     is_loaded = await chat.engine.load(reference, changed)
     chat.showing.refresh()
     if not is_loaded:
-        if chat.engine.error is not None and not chat.engine.was_stopped:
-            chat.tell(str(chat.engine.error), "error")
         return False
     for notice in chat.engine.notices:
         chat.note(notice)

@@ -1,13 +1,16 @@
 """Choosing, making and loading models from the chat."""
 
 from pathlib import Path
+from typing import Any
 
 from edgellm.apps.chat.choosing.recent import list_recent
 from edgellm.apps.chat.commands.models import LAST_MODEL
 from edgellm.apps.chat.conversations import remembered
 from edgellm.apps.chat.dialogs.converting import ConvertDialog
 from edgellm.apps.chat.dialogs.models import ModelDialog
+from edgellm.errors import RuntimeFailure
 from edgellm.store import Store
+from edgellm.testing import FakeModel, FakeRuntime
 from tests.support.artifacts import write_artifact
 from tests.support.pilots import Driver, chatting, covers, run
 
@@ -83,5 +86,28 @@ def test_a_model_is_loaded_again(tmp_path: Path) -> None:
             await chat.send("/reload")
             assert chat.app.engine.reference == "any.gguf"
             assert chat.app.engine.model is not before
+
+    run(script())
+
+
+@covers("model")
+def test_where_the_other_model_does_not_load_the_one_there_was_comes_back(tmp_path: Path) -> None:
+    class Picky(FakeRuntime):
+        """Loads one file only."""
+
+        def load(self, path: Path, *others: Any, **named: Any) -> FakeModel:
+            if path.name != "any.gguf":
+                raise RuntimeFailure("fake", f"{path.name} is broken")
+            return super().load(path, *others, **named)
+
+    async def script() -> None:
+        async with chatting(tmp_path, Picky()) as chat:
+            await chat.send("hello")
+            await chat.send("/model other.gguf")
+            assert "other.gguf is broken" in chat.told
+            assert chat.app.engine.is_ready
+            assert chat.app.engine.name == "any.gguf"
+            await chat.send("again")
+            assert chat.said[-1] == "again"
 
     run(script())
