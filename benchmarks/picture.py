@@ -1,7 +1,6 @@
 """Draws the README's picture from a real run: `python -m benchmarks.picture`."""
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -10,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.report import RESULTS
+from benchmarks.svg import write_picture
 
 COLUMNS = 84
 
@@ -34,12 +33,7 @@ def main() -> None:
     for line in demo_text().rstrip().split("\n"):
         style = "bold green" if line.startswith("$ ") else ""
         console.print(Text(line, style=style), soft_wrap=False)
-    path = RESULTS / "demo.svg"
-    svg = console.export_svg(title="edgellm demo")
-    # Without fonts from the network: every machine has a monospaced one.
-    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
-    path.write_text(svg.replace("Fira Code", "monospace"), encoding="utf-8")
-    print(path)
+    print(write_picture("demo", console.export_svg(title="edgellm demo")))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from edgellm.apps.chat.transcript.turns import Heading, Item, RuleItem, TurnItem
 from edgellm.apps.chat.widgets import figures
 from edgellm.apps.terminal_text import harmless, one_line
 
-_LATER, _WELCOME = -1, -2  # keys of lines that stand for no turn; those of cuts are below
+LATER, _WELCOME = -1, -2  # keys of lines that stand for no turn; those of cuts are below
 _ENDINGS = {
     "cancelled": "stopped by you",
     "length": "ended at the limit of tokens for one answer",
@@ -31,7 +31,7 @@ def items_of(conversation: Conversation, welcome: str) -> Iterator[Item]:
             yield cut_item(turn.id, cut.summary)
     if later := conversation.children(conversation.head):
         what = "1 later turn was" if len(later) == 1 else f"{len(later)} later turns were"
-        yield RuleItem(_LATER, f"{what} taken back; /redo brings back the latest", part="muted")
+        yield RuleItem(LATER, f"{what} taken back; /redo brings back the latest", part="muted")
 
 
 def cut_key(turn: int) -> int:

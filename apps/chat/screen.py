@@ -19,7 +19,7 @@ from edgellm.apps.chat.conversations.records import Turn
 from edgellm.apps.chat.desk import Desk
 from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.chat.hints import Keys, placeholder, welcome
-from edgellm.apps.chat.items import items_of, live_item
+from edgellm.apps.chat.items import LATER, items_of, live_item
 from edgellm.apps.chat.showing import SAID_S, Showing
 from edgellm.apps.chat.talk import Talk
 from edgellm.apps.chat.transcript.turns import RuleItem
@@ -180,6 +180,8 @@ class ChatScreen(Screen[None]):
 
     def _begun(self, turn: Turn) -> None:
         item = live_item(turn, self.desk.conversation.siblings(turn.id))
+        if self.transcript.item(LATER) is not None:
+            self.transcript.take_out(LATER)  # this answer is the latest now
         self.transcript.add(item)
         self.showing.begin(item)
 
