@@ -1,10 +1,12 @@
 """Which key does what: the defaults, and what [keys] of config.toml changes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from textual.binding import Binding
+from textual.dom import DOMNode
 from textual.keys import Keys
 
 from edgellm.apps.chat.screen import ChatScreen, Turns
@@ -13,15 +15,37 @@ from edgellm.errors import FormatError
 
 _MODIFIERS = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMES = frozenset(key.value for key in Keys)
-_OF_TURNS = ("turn.", "transcript.")
+# Keys that have a meaning in one place only, where the others have none.
+_LOCAL = ("turn.", "transcript.", "dialog.", "picker.", "search.", "form.", "convert.", "toggle.")
 _WORD = re.compile(r"[a-z0-9_]{2,}")
 
 
 def default_keys() -> dict[str, str]:
-    """The keys of everything that can have another one, by the names of config.toml."""
+    """The keys of the screen, by the names of config.toml."""
+    return _keys_of((ChatScreen, Turns, Prompt))
+
+
+def all_keys() -> dict[str, str]:
+    """The keys of everything that can have another one, dialogs included."""
+    from edgellm.apps.chat.dialogs import converting, picker, searching, settings, writing
+    from edgellm.apps.chat.widgets.toggle import Toggle
+
+    dialogs = (
+        converting.ConvertDialog,
+        picker.Picker,
+        picker.Dialog,
+        searching.SearchDialog,
+        settings.SettingsDialog,
+        writing.TextDialog,
+        Toggle,
+    )
+    return {**_keys_of(dialogs), **default_keys()}
+
+
+def _keys_of(owners: Iterable[type[DOMNode]]) -> dict[str, str]:
     return {
         binding.id: binding.key
-        for owner in (ChatScreen, Turns, Prompt)
+        for owner in owners
         for binding in owner.BINDINGS
         if isinstance(binding, Binding) and binding.id
     }
@@ -32,11 +56,12 @@ def changed_keys(changes: Mapping[str, str], source: Path) -> dict[str, str]:
 
     Raises FormatError for names and keys that do not exist, and for one key with two meanings.
     """
-    defaults = default_keys()
+    if not changes:
+        return {}
+    defaults = all_keys()
     for name, keys in changes.items():
         if name not in defaults:
-            known = ", ".join(sorted(defaults))
-            raise FormatError(source, f"keys.{name} is unknown; known: {known}")
+            raise FormatError(source, f"keys.{name} is unknown; known: {_known(name, defaults)}")
         for key in keys.split(","):
             if not is_key(key.strip()):
                 raise FormatError(
@@ -44,6 +69,11 @@ def changed_keys(changes: Mapping[str, str], source: Path) -> dict[str, str]:
                 )
     _check_conflicts(defaults, changes, source)
     return dict(changes)
+
+
+def _known(name: str, defaults: Mapping[str, str]) -> str:
+    """The names that are like this one, or all."""
+    return ", ".join(get_close_matches(name, defaults, n=5) or sorted(defaults))
 
 
 def is_key(key: str) -> bool:
@@ -55,11 +85,11 @@ def is_key(key: str) -> bool:
 
 
 def _check_conflicts(defaults: Mapping[str, str], changes: Mapping[str, str], source: Path) -> None:
-    """A key that was changed has one meaning; those of a selected turn are a world of their own."""
+    """A key that was changed has one meaning; those of one place are a world of their own."""
     changed = {name for name, keys in changes.items() if keys != defaults[name]}
     owners: dict[str, str] = {}
     for name, keys in sorted({**defaults, **changes}.items()):
-        for key in () if name.startswith(_OF_TURNS) else keys.split(","):
+        for key in () if name.startswith(_LOCAL) else keys.split(","):
             other = owners.setdefault(key.strip(), name)
             if other != name and {other, name} & changed:
                 raise FormatError(

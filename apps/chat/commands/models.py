@@ -44,6 +44,8 @@ async def _load(chat: "ChatScreen", reference: str, changed: LoadSettings | None
         return False
     for notice in chat.engine.notices:
         chat.note(notice)
+    if chat.engine.model.info.chat_template is None:
+        chat.note("this model knows no conversations: it goes on with the text as it stands")
     await _remember(chat, reference)
     if chat.desk.is_stored:
         await chat.desk.archive.do(catalog.set_model, chat.desk.conversation.id, chat.engine.name)

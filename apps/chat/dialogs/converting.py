@@ -221,7 +221,7 @@ class ConvertDialog(Dialog[str]):
         self._step = step
         self._form.disabled = step.is_running
         self._line.button.label = step.button
-        self.query_one(".keys", Static).update(Text(step.keys))
+        self.query_one(".keys", Static).update(Text(self.as_bound(step.keys)))
         if step.is_running:
             self.set_focus(None)  # so that Enter, typed twice, stops nothing
             return

@@ -8,6 +8,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from edgellm.apps.chat.hints import shown_key
+
 T = TypeVar("T")
 
 
@@ -45,12 +47,19 @@ class Dialog(ModalScreen[T | None]):
         with Vertical() as frame:
             frame.border_title = self._title_text.replace("[", r"\[")
             yield from self.compose_body()
-            yield Static(self.key_line, classes="keys", markup=False)
+            yield Static(self.as_bound(self.key_line), classes="keys", markup=False)
 
     @property
     def key_line(self) -> str:
         """What the keys do, below everything else."""
         return self.KEYS
+
+    def as_bound(self, line: str) -> str:
+        """A line of keys with those of config.toml in it."""
+        for name, key in (("dialog.leave", "Esc"), ("dialog.take", "Ctrl+S")):
+            if name in self.app._keymap:
+                line = line.replace(key, shown_key(self.app._keymap[name]))
+        return line
 
     def compose_body(self) -> ComposeResult:
         """The widgets between the title and the keys."""

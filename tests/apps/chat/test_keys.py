@@ -1,21 +1,29 @@
 """[keys] of config.toml."""
 
+import inspect
+import pkgutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
+from textual.dom import DOMNode
 
-from edgellm.apps.chat.keys import changed_keys, default_keys, is_key
+from edgellm.apps import chat
+from edgellm.apps.chat.keys import all_keys, changed_keys, is_key
 from edgellm.apps.cli.app import run
 from edgellm.errors import FormatError
+from tests.support.pilots import chatting
+from tests.support.pilots import run as drive
 
 CONFIG = Path("config.toml")
 
 
 def test_every_default_is_a_key_and_may_stay() -> None:
-    defaults = default_keys()
+    defaults = all_keys()
     assert all(is_key(key) for keys in defaults.values() for key in keys.split(","))
     assert changed_keys(defaults, CONFIG) == defaults
-    assert {"send", "newline", "stop", "turn.copy", "edit.cursor-left", "interrupt"} <= set(
+    assert {"send", "newline", "stop", "turn.copy", "edit.cursor-left", "dialog.leave"} <= set(
         defaults
     )
 
@@ -54,3 +62,27 @@ def test_the_file_s_keys_are_shown_and_checked(
     (tmp_path / "config.toml").write_text("[keys]\nhelp = 3\n")
     assert run(["chat"]) == 3
     assert "keys.help is 3; expected text" in capsys.readouterr().err
+
+
+def test_every_binding_of_the_chat_can_have_another_key() -> None:
+    for module in pkgutil.walk_packages(chat.__path__, f"{chat.__name__}."):
+        for _, kind in inspect.getmembers(import_module(module.name), inspect.isclass):
+            if issubclass(kind, DOMNode) and kind.__module__ == module.name:
+                for binding in vars(kind).get("BINDINGS", ()):
+                    assert isinstance(binding, Binding)
+                    assert binding.id in all_keys(), f"{kind.__name__}: {binding.key}"
+
+
+def test_a_dialog_has_the_changed_keys_and_says_so(tmp_path: Path) -> None:
+    async def script() -> None:
+        keys = {"dialog.take": "ctrl+b", "dialog.leave": "ctrl+x"}
+        async with chatting(tmp_path, keys=keys) as pilot:
+            await pilot.send("/system")
+            await pilot.until(lambda: pilot.dialog)
+            assert pilot.dialog is not None
+            assert "Ctrl+B takes it" in str(pilot.dialog.query_one(".keys").render())
+            await pilot.press(*"Hm", "ctrl+b")
+            await pilot.settle()
+            assert pilot.chat.desk.conversation.system == "Hm"
+
+    drive(script())
