@@ -27,13 +27,13 @@ def default_keys() -> dict[str, str]:
 
 def all_keys() -> dict[str, str]:
     """The keys of everything that can have another one, dialogs included."""
-    from edgellm.apps.chat.dialogs import converting, picker, searching, settings, writing
+    from edgellm.apps.chat.dialogs import converting, dialog, picker, searching, settings, writing
     from edgellm.apps.chat.widgets.toggle import Toggle
 
     dialogs = (
         converting.ConvertDialog,
         picker.Picker,
-        picker.Dialog,
+        dialog.Dialog,
         searching.SearchDialog,
         settings.SettingsDialog,
         writing.TextDialog,
