@@ -166,7 +166,7 @@ class Showing:
         if self._said is not None and self._said[1] > perf_counter():
             line.show(self._said[0])
         elif chat.engine.state is not State.READY:
-            line.show(activity.of_load(chat.engine))
+            line.show(activity.of_load(chat.engine, chat.size.width - 4))
         elif chat.talk.is_busy and answer is not None:
             line.show(activity.of_answer(answer))
         elif chat.editing is not None:

@@ -7,9 +7,9 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgellm.apps.chat.hearing import Hearing
 from edgellm.errors import Cancelled, EdgeLLMError, RuntimeFailure
 from edgellm.events import EngineFallback, Event, LoadProgress, MemoryUse
-from edgellm.progress import Progress
 
 if TYPE_CHECKING:  # the chat is on the screen before any of this is imported
     from edgellm.apps.launching import LoadSettings
@@ -48,7 +48,7 @@ class Engine:
         self._lock = asyncio.Lock()  # one load or close at a time
         self.state = State.EMPTY
         self.reference = ""  # the model that was asked for last, as it was named
-        self.progress: Progress | None = None  # of finding, measuring, converting, verifying
+        self.hearing = Hearing()  # of finding, measuring, converting, verifying
         self.fraction: float | None = None  # of the weights that were read
         self.error: EdgeLLMError | None = None  # why there is no model
         self.notices: list[str] = []  # of the last load, for a person to read
@@ -80,7 +80,8 @@ class Engine:
             return await self._load(reference, changed or {})
 
     async def _load(self, reference: str, changed: "LoadSettings") -> bool:
-        self.state, self.error, self.fraction, self.progress = State.LOADING, None, None, None
+        self.state, self.error, self.fraction = State.LOADING, None, None
+        self.hearing = Hearing()
         self.reference, self.changed_settings = reference, changed
         self.notices.clear()
         await self._unload()
@@ -105,7 +106,7 @@ class Engine:
         settings: LoadSettings = {
             **self.settings,
             **self.changed_settings,
-            "progress": self._hear_progress,
+            "progress": self.hearing.progress,
         }
         return settings
 
@@ -180,14 +181,11 @@ class Engine:
     def _hear(self, event: Event) -> None:
         match event:
             case LoadProgress():
-                self.fraction, self.progress = event.fraction, None
+                self.fraction = event.fraction
             case EngineFallback():
                 self.notices.append(event.reason)
             case _:
                 pass
-
-    def _hear_progress(self, progress: Progress) -> None:
-        self.progress = progress
 
 
 def plain_text(messages: "Sequence[Message]") -> str:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from edgellm.apps.chat.making.hearing import Hearing
+from edgellm.apps.chat.hearing import Hearing
 from edgellm.apps.chat.making.jobs import Planned
-from edgellm.apps.chat.widgets import activity, figures
+from edgellm.apps.chat.widgets import figures
 from edgellm.apps.cli.tables import BAR_WIDTH, memory_lines, trial_lines
 from edgellm.apps.free_memory import FreeMemory
 from edgellm.apps.terminal_text import one_line
@@ -83,19 +83,6 @@ def refusal_text(error: BudgetError, cells: int) -> Text:
     parts = {name: count for name, count in error.parts.items() if name != "total_bytes"}
     lines = memory_lines(MemoryParts(**parts), error.budget_bytes, _bar_cells(cells))
     return text.append("\n".join(lines), "default")
-
-
-def running_text(doing: str, hearing: Hearing, cells: int) -> Text:
-    """Where the work is, and how long its phase goes on; the amounts where there is room."""
-    if hearing.phase is None:
-        return Text(f"{doing} …")
-    progress, left_s = hearing.phase.progress, hearing.phase.left_s
-    share = progress.done / progress.total if progress.total else 0.0
-    bar = f"{figures.bar(share, _BAR_CELLS)} {100 * share:.0f} %"
-    left = "" if left_s is None else f" · {figures.duration(left_s)} left"
-    text = Text(f"{doing}: {one_line(progress.phase)} {bar}{left}", no_wrap=True)
-    amount = f" · {activity.amount_of(progress)}"
-    return text.append(amount) if text.cell_len + len(amount) <= cells else text
 
 
 def notes_text(hearing: Hearing) -> Text:

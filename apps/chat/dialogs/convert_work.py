@@ -6,8 +6,9 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Button, Static
 
-from edgellm.apps.chat.dialogs.convert_text import notes_text, running_text
-from edgellm.apps.chat.making.hearing import Hearing
+from edgellm.apps.chat.dialogs.convert_text import notes_text
+from edgellm.apps.chat.hearing import Hearing
+from edgellm.apps.chat.widgets.activity import of_work
 from edgellm.runtimes.cancel import CancelToken
 
 DRAWN_S = 1 / 8  # between two looks at the progress
@@ -60,7 +61,7 @@ class WorkLine(Vertical):
     def draw(self) -> None:
         doing = "stopping" if self._cancel.cancelled else self._doing
         cells = self.query_one(".progress").content_size.width
-        self._show(running_text(doing, self._hearing, cells), notes_text(self._hearing))
+        self._show(of_work(doing, self._hearing, cells), notes_text(self._hearing))
 
     def _show(self, progress: Text, notes: Text) -> None:
         self.query_one(".progress", Static).update(progress)

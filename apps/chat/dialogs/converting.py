@@ -20,7 +20,7 @@ from edgellm.apps.chat.dialogs.convert_text import done_text, error_text, plan_t
 from edgellm.apps.chat.dialogs.convert_work import WorkLine
 from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.chat.dialogs.naming import ask_place
-from edgellm.apps.chat.making.hearing import Hearing
+from edgellm.apps.chat.hearing import Hearing
 from edgellm.apps.chat.making.jobs import Planned, convert, make_plan
 from edgellm.apps.chat.making.looking import defaults_of, look, warning_of
 from edgellm.apps.chat.making.subject import modes

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from edgellm.apps.chat.making.hearing import Hearing
+from edgellm.apps.chat.hearing import Hearing
 from edgellm.apps.chat.making.order import Order
 from edgellm.apps.chat.making.subject import Subject, look_at_checkpoint
 from edgellm.apps.child_runs import run_child

@@ -5,11 +5,14 @@ from textual.widget import Widget
 
 from edgellm.apps.chat.answering.answer import READING, THINKING, WAITING, Answer
 from edgellm.apps.chat.answering.engine import Engine, State
+from edgellm.apps.chat.hearing import Hearing
 from edgellm.apps.chat.widgets import figures
+from edgellm.apps.terminal_text import one_line
 from edgellm.progress import Progress
 from edgellm.units import format_bytes
 
-_BAR_CELLS = 12
+_BAR_CELLS, _WORK_BAR_CELLS = 12, 8
+_STOP = "  Esc stops"
 
 
 class ActivityLine(Widget):
@@ -33,30 +36,37 @@ class ActivityLine(Widget):
         return self._text
 
 
-def of_load(engine: Engine) -> Text:
+def of_load(engine: Engine, cells: int) -> Text:
     """Where a load is, or why there is no model."""
     if engine.state is State.LOADING:
-        return Text.assemble(f"loading {engine.name} ", *_load_progress(engine), "  Esc stops")
+        text = _of_loading(engine, cells - len(_STOP))
+        return text.append(_STOP)
     if engine.state is State.FAILED and engine.error is not None:
         return Text(f"no model: {engine.error}", "red", no_wrap=True, overflow="ellipsis")
     return Text()
 
 
-def _load_progress(engine: Engine) -> list[str]:
-    if engine.progress is not None:
-        return [of_progress(engine.progress)]
-    if engine.fraction is not None:
-        return [figures.bar(engine.fraction, _BAR_CELLS), f" {100 * engine.fraction:.0f} %"]
-    return ["…"]
+def _of_loading(engine: Engine, cells: int) -> Text:
+    if engine.fraction is None:  # of the weights; before that the model is found, or made
+        return of_work(f"loading {engine.name}", engine.hearing, cells)
+    drawn = figures.bar(engine.fraction, _BAR_CELLS)
+    return Text(f"loading {engine.name} {drawn} {100 * engine.fraction:.0f} %")
 
 
-def of_progress(progress: Progress) -> str:
-    """A step of fetching, measuring or converting: "quantize ━━━── 12 MiB of 40 MiB"."""
-    drawn = figures.bar(progress.done / progress.total if progress.total else 0.0, _BAR_CELLS)
-    return f"{progress.phase} {drawn} {amount_of(progress)}"
+def of_work(doing: str, hearing: Hearing, cells: int) -> Text:
+    """Where work is, and how long its phase goes on; the amounts where there is room."""
+    if hearing.phase is None:
+        return Text(f"{doing} …")
+    progress, left_s = hearing.phase.progress, hearing.phase.left_s
+    share = progress.done / progress.total if progress.total else 0.0
+    bar = f"{figures.bar(share, _WORK_BAR_CELLS)} {100 * share:.0f} %"
+    left = "" if left_s is None else f" · {figures.duration(left_s)} left"
+    text = Text(f"{doing}: {one_line(progress.phase)} {bar}{left}", no_wrap=True)
+    amount = f" · {_amount(progress)}"
+    return text.append(amount) if text.cell_len + len(amount) <= cells else text
 
 
-def amount_of(progress: Progress) -> str:
+def _amount(progress: Progress) -> str:
     """How much of a step is done: "12 MiB of 40 MiB"."""
     if progress.unit == "bytes":
         return f"{format_bytes(progress.done)} of {format_bytes(progress.total)}"

@@ -1,6 +1,6 @@
 """What a process tells of its work."""
 
-from edgellm.apps.chat.making.hearing import Hearing
+from edgellm.apps.chat.hearing import Hearing
 from edgellm.progress import Progress
 
 
