@@ -9,8 +9,9 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.keys import Keys
 
-from edgellm.apps.chat.screen import ChatScreen, Turns
+from edgellm.apps.chat.screen import ChatScreen
 from edgellm.apps.chat.widgets.prompt import Prompt
+from edgellm.apps.chat.widgets.turns import Turns
 from edgellm.errors import FormatError
 
 _MODIFIERS = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})

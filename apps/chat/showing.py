@@ -8,26 +8,25 @@ from rich.text import Text
 from textual.timer import Timer
 from textual.widgets import Static
 
-from edgellm.apps.chat.answering.answer import WRITING, Answer
+from edgellm.apps.chat.answering.answer import WRITING
 from edgellm.apps.chat.answering.engine import State
 from edgellm.apps.chat.conversations import catalog
 from edgellm.apps.chat.hints import of_turn
 from edgellm.apps.chat.items import attached_line
+from edgellm.apps.chat.live import LiveAnswer
 from edgellm.apps.chat.transcript.turns import TurnItem
+from edgellm.apps.chat.views import panel_of, status_of
 from edgellm.apps.chat.widgets import activity
 from edgellm.apps.chat.widgets.activity import ActivityLine
 from edgellm.apps.chat.widgets.machine import Machine, look_at_machine
-from edgellm.apps.chat.widgets.side_panel import PanelView, SidePanel
-from edgellm.apps.chat.widgets.status import Status, StatusBar
-from edgellm.apps.terminal_text import harmless, one_line
+from edgellm.apps.chat.widgets.side_panel import SidePanel
+from edgellm.apps.chat.widgets.status import StatusBar
+from edgellm.apps.terminal_text import one_line
 
 if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
-    from edgellm.runtimes.protocol import Settled
 
 FRAME_S = 1 / 15  # between two looks at an answer
-# An answer's lines may take so much of the time: the rest is for keys.
-LAYOUT_SHARE = 0.25
 FIGURES_S = 0.25  # between two changes of the numbers
 MACHINE_S = 4.0
 _RATES = 76  # two a cell of the sparkline
@@ -41,10 +40,7 @@ class Showing:
     def __init__(self, chat: "ChatScreen") -> None:
         self._chat = chat
         self._frames: Timer | None = None
-        self._live: TurnItem | None = None  # the answer under way
-        self._held = ""  # heard, but not to be shown before more is kept
-        self._shown = 0  # characters of the answer
-        self._next_layout_s = 0.0
+        self._live: LiveAnswer | None = None
         self._next_figures_s = 0.0
         self._rates: deque[float] = deque(maxlen=_RATES)
         self.machine: Machine | None = None
@@ -70,16 +66,16 @@ class Showing:
 
     def begin(self, item: TurnItem) -> None:
         """An answer will grow in this item."""
-        self._live, self._held, self._shown = item, "", 0
+        self._live = LiveAnswer(item, self._chat.talk, self._chat.transcript)
         self._rates.clear()
         self._said = None  # what is going on now is of more interest
-        self._next_layout_s = self._next_figures_s = 0.0
+        self._next_figures_s = 0.0
         self.wake()
 
     def end(self) -> None:
         """The answer has ended: show its last words; who knows how it ended shows the rest."""
         if self._live is not None:
-            self._lay_out(self._live)
+            self._live.show()
         self._live = None
         answer = self._chat.talk.answer
         if answer is not None and answer.used_tokens:
@@ -123,10 +119,8 @@ class Showing:
 
     def _frame(self) -> None:
         now_s = perf_counter()
-        if self._live is not None and now_s >= self._next_layout_s:
-            self._lay_out(self._live)
-            spent_s = perf_counter() - now_s
-            self._next_layout_s = now_s + max(FRAME_S, spent_s / LAYOUT_SHARE)
+        if self._live is not None:
+            self._live.show_when_due()
         if now_s >= self._next_figures_s:
             self._next_figures_s = now_s + FIGURES_S
             self._note_rate()
@@ -136,19 +130,6 @@ class Showing:
             assert self._frames is not None
             self._frames.pause()
             self.refresh()
-
-    def _lay_out(self, item: TurnItem) -> None:
-        answer = self._chat.talk.answer
-        assert answer is not None, "it is under way"
-        text, thoughts = answer.take_fresh()
-        self._held += text
-        limit = self._chat.talk.showable
-        ready = self._held if limit is None else self._held[: max(limit - self._shown, 0)]
-        if ready or thoughts:
-            self._held = self._held[len(ready) :]
-            self._shown += len(ready)
-            item.append(harmless(ready), harmless(thoughts))
-            self._chat.transcript.changed(item.key)
 
     def _note_rate(self) -> None:
         answer = self._chat.talk.answer
@@ -179,54 +160,12 @@ class Showing:
     def _show_figures(self) -> None:
         chat, answer = self._chat, self._chat.talk.answer
         used = answer.used_tokens if chat.talk.is_busy and answer else self.used_tokens
-        chat.query_one(StatusBar).show(self._status(answer, used))
+        json = chat.desk.settings.json_schema is not None
+        chat.query_one(StatusBar).show(status_of(chat.engine, answer, used, json=json))
         panel = chat.query_one(SidePanel)
         if panel.display:
-            panel.show(self._panel_view(answer, used))
-
-    def _status(self, answer: Answer | None, used: int | None) -> Status:
-        engine = self._chat.engine
-        model = engine.model if engine.is_ready else None
-        plan = None if model is None else model.plan
-        prefill = None if answer is None else answer.prefill
-        return Status(
-            model=engine.name,
-            used_tokens=used,
-            context=None if model is None else model.info.context,
-            tokens_per_s=None if answer is None else answer.tokens_per_s,
-            first_token_s=None if answer is None else answer.first_token_s,
-            cached_share=prefill.cached / prefill.total if prefill and prefill.total else None,
-            resident_bytes=None if engine.memory is None else engine.memory.resident_bytes,
-            planned_bytes=None if plan is None else plan.memory.total_bytes,
-            badges=("JSON",) if self._chat.desk.settings.json_schema else (),
-        )
-
-    def _panel_view(self, answer: Answer | None, used: int | None) -> PanelView:
-        engine = self._chat.engine
-        model = engine.model if engine.is_ready else None
-        settled = None if model is None else model.info.settled
-        prefill = None if answer is None else answer.prefill
-        done = None if answer is None else answer.done
-        rate = None if answer is None else answer.tokens_per_s
-        return PanelView(
-            model=engine.name,
-            about="" if settled is None else engine_in_short(settled),
-            plan=None if model is None else model.plan,
-            memory=(answer.memory if answer else None) or engine.memory,
-            used_tokens=used,
-            context=None if model is None else model.info.context,
-            rates=(*self._rates, *([rate] if rate else [])),
-            prefill_tokens_per_s=(
-                None
-                if done is None
-                else done.timings.rate(
-                    done.usage.prompt_tokens - done.usage.cached_tokens, done.timings.prefill_s
-                )
-            ),
-            first_token_s=None if answer is None else answer.first_token_s,
-            cached=None if prefill is None else (prefill.cached, prefill.total),
-            machine=self.machine,
-        )
+            rates = tuple(self._rates)
+            panel.show(panel_of(chat.engine, answer, used, rates, self.machine))
 
     def _look_at_machine(self) -> None:
         if self._chat.query_one(SidePanel).display:
@@ -239,10 +178,3 @@ class Showing:
     def _note_machine(self, machine: Machine) -> None:
         self.machine = machine
         self._show_figures()
-
-
-def engine_in_short(settled: "Settled") -> str:
-    """What computes, without its list of instructions: "CPU, 2 threads"."""
-    device = settled.engine.partition(" with ")[0]
-    threads = "1 thread" if settled.threads == 1 else f"{settled.threads} threads"
-    return f"{device}, {threads}"

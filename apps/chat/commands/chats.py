@@ -102,7 +102,7 @@ async def leave(chat: "ChatScreen") -> None:
 
 
 async def _show(chat: "ChatScreen") -> None:
-    chat.showing.used_tokens = None
+    chat.showing.used_tokens = chat.talk.answer = None
     chat.show_conversation()
     chat.prompt.focus()
     await chat.showing.refresh_chats()
