@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgellm.apps.chat.answering.prompts import messages_of, sent_of, user_text
@@ -60,6 +60,7 @@ def test_an_answer_that_was_cut_short_is_marked() -> None:
     assert [message.partial for message in messages_of(talk)] == [False, True]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.sampled_from(["", "x", "y z"])))
 )
@@ -71,6 +72,7 @@ def test_roles_alternate_and_no_word_is_lost(said: list[tuple[str, str]]) -> Non
     assert [word for one in sent for word in one.message.content.split()] == words
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.sampled_from(["", "x"]))))
 def test_a_message_knows_the_last_turn_that_is_in_it(said: list[tuple[str, str]]) -> None:
     for one, other in pairwise(sent_of(conversation(said))):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from edgellm.apps.chat.answering.settings import ANY_JSON, KINDS, Settings
@@ -73,6 +74,7 @@ def test_what_is_kept_is_read_back() -> None:
     assert Settings.read({}) == Settings()
 
 
+@hypothesis_settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*KINDS, "other"]), JSON))
 def test_whatever_was_kept_makes_settings_that_can_be_used(kept: dict[str, object]) -> None:
     settings = Settings.read(kept)
