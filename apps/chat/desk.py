@@ -94,17 +94,16 @@ class Desk:
         self.conversation.cuts.pop(turn, None)
 
     async def change(self, *, system: str | None = None, settings: Settings | None = None) -> None:
-        """Answer it otherwise from now on."""
+        """Answer it otherwise from now on: at once, so that a question asked next is."""
+        conversation = self.conversation
         if system is not None:
-            if self.is_stored:
-                await self.archive.do(catalog.set_system, self.conversation.id, system)
-            self.conversation.system = system
+            conversation.system = system
         if settings is not None:
-            if self.is_stored:
-                await self.archive.do(
-                    catalog.set_settings, self.conversation.id, settings.to_json()
-                )
-            self.conversation.settings, self.settings = settings.to_json(), settings
+            conversation.settings, self.settings = settings.to_json(), settings
+        if self.is_stored and system is not None:
+            await self.archive.do(catalog.set_system, conversation.id, system)
+        if self.is_stored and settings is not None:
+            await self.archive.do(catalog.set_settings, conversation.id, settings.to_json())
 
     async def rename(self, title: str) -> None:
         await self.archive.do(catalog.rename, self.conversation.id, title)

@@ -165,15 +165,14 @@ class ChatScreen(Screen[None]):
         self.run_worker(self._guarded(submit(self, event.text)), group="commands")
 
     def on_text_area_changed(self) -> None:
-        shown = self.query_one(Completions).suggest(self.prompt.text)
-        self.prompt.is_completing = shown
+        self.query_one(Completions).suggest(self.prompt.text)
 
     def on_prompt_completing(self, event: Prompt.Completing) -> None:
         completions = self.query_one(Completions)
+        completions.suggest(self.prompt.text)  # its change may not have been heard of yet
         if event.step:
             completions.step(event.step)
         elif (chosen := completions.chosen) is not None:
-            self.prompt.is_completing = False
             self.prompt.fill(f"/{chosen.name} " if chosen.argument else f"/{chosen.name}")
             if not chosen.argument:
                 self.prompt.action_send()

@@ -26,15 +26,21 @@ class Completions(OptionList, can_focus=False):
     }
     """
 
-    def suggest(self, written: str) -> bool:
-        """Show what fits; whether anything does."""
+    def suggest(self, written: str) -> None:
+        """Show what fits, from its beginning; nothing changes where the text is the same."""
+        if written == self._written:
+            return
+        self._written = written
         found = matching(written)
         self.set_class(bool(found), "-shown")
         self.clear_options()
         self.add_options([Option(_row(command), id=command.name) for command in found])
         if found:
             self.highlighted = 0
-        return bool(found)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._written = ""  # what is suggested for
 
     def step(self, step: int) -> None:
         if self.option_count:

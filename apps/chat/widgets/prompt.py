@@ -10,6 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+from edgellm.apps.chat.widgets.completions import matching
+
 MOST_LINES = 10
 MOST_CHARACTERS = 8 << 20  # of one paste; files are attached instead
 # Keys of TextArea that the chat has other uses for.
@@ -88,7 +90,11 @@ class Prompt(TextArea, inherit_bindings=False):
         self._history: list[str] = []  # latest first
         self._recalled = -1  # which of them is shown; -1 is what was written here
         self._own = ""  # what was written here, while an older text is shown
-        self.is_completing = False  # whether keys go to the list of commands
+
+    @property
+    def is_completing(self) -> bool:
+        """Whether keys go to the list of commands: by the text as it is now."""
+        return bool(matching(self.text))
 
     def set_history(self, texts: Sequence[str]) -> None:
         """texts: what was sent before, latest first."""

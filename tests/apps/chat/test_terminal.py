@@ -16,7 +16,8 @@ pytestmark = [
     pytest.mark.skipif(not HAS_TMUX, reason="needs tmux"),
     pytest.mark.skipif(sys.platform == "win32", reason="tmux is for POSIX"),
 ]
-LONG = ("temperature 80", "top_k 0", "top_p 1", "min_p 0")  # every token alike: it does not end
+# Every token is as likely as any other then, so that an answer does not end by itself.
+LONG = ("temperature 80.0", "top_k 0", "top_p 1.0", "min_p 0.0")
 IDLE = "Write here"
 
 
@@ -31,7 +32,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    kept = {k: v for k, v in child_environment().items() if not k.startswith(("EDGELLM", "TMUX"))}
+    others = ("EDGELLM", "TMUX", "COLUMNS", "LINES")
+    kept = {k: v for k, v in child_environment().items() if not k.startswith(others)}
     return {**kept, "EDGELLM_HOME": str(home), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
 
 
@@ -47,10 +49,10 @@ def test_type_stream_stop_edit_and_quit(home: Path) -> None:
         terminal.type("Where did you find the old letter?")
         terminal.press("Enter")
         terminal.wait_for(lambda screen: " tokens · " in screen and "tok/s" in screen)
-        for setting in LONG:
+        for number, setting in enumerate(LONG, 1):
             terminal.type(f"/set {setting}")
             terminal.press("Enter")
-            terminal.wait_for(setting.split()[0])
+            terminal.wait_for(", ".join(LONG[:number]))
         terminal.type("Go on")
         terminal.press("Enter")
         terminal.wait_for("Esc stops")
