@@ -11,10 +11,13 @@ _SPACES = re.compile(r"\s+")
 
 
 def harmless(text: str) -> str:
-    """The text with such characters shown as "\\x1b"; its lines and tabs stay."""
+    """The text with such characters shown as "\\x1b"; its lines, tabs, accents and emoji stay.
+
+    Carriage returns are left out, wherever they stand, so that a text may be given in pieces.
+    """
     if _HARMFUL.search(text) is None:
         return text
-    return _HARMFUL.sub(_shown, text.replace("\r\n", "\n"))
+    return _HARMFUL.sub(_shown, text)
 
 
 def one_line(text: str) -> str:
@@ -22,5 +25,17 @@ def one_line(text: str) -> str:
     return harmless(_SPACES.sub(" ", text).strip())
 
 
+def printable(text: str) -> str:
+    """The text with everything shown that cannot be seen, as names in errors have to be read.
+
+    Of an emoji that is joined of several, the joints are shown as well: not for what models say.
+    """
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
 def _shown(match: re.Match[str]) -> str:
-    return repr(match[0])[1:-1]
+    return "" if match[0] == "\r" else _escaped(match[0])
+
+
+def _escaped(char: str) -> str:
+    return repr(char)[1:-1]

@@ -11,8 +11,9 @@ from typing import Any
 
 import typer
 
-from edgellm.apps.cli.errors import INTERRUPTED, printable
+from edgellm.apps.cli.errors import INTERRUPTED
 from edgellm.apps.cli.output import note, print_json
+from edgellm.apps.terminal_text import harmless
 from edgellm.errors import InputError, UsageError
 from edgellm.events import Done, EngineFallback, Event, MemoryUse, ReasoningDelta, TextDelta, Usage
 from edgellm.plan import Plan
@@ -147,10 +148,10 @@ def stream(events: Iterator[Event]) -> Done:
     for event in events:
         match event:
             case TextDelta():
-                shown = safe_text(event.text) if terminal else event.text
+                shown = harmless(event.text) if terminal else event.text
                 print(shown, end="", flush=True)
             case ReasoningDelta() if sys.stderr.isatty():
-                print(safe_text(event.text), end="", file=sys.stderr, flush=True)
+                print(harmless(event.text), end="", file=sys.stderr, flush=True)
             case Done():
                 done = event
             case _:
@@ -158,11 +159,6 @@ def stream(events: Iterator[Event]) -> Done:
     print()
     assert done is not None, "generate() ends with Done"
     return done
-
-
-def safe_text(text: str) -> str:
-    """Text for a terminal: newlines and tabs kept, other control characters shown."""
-    return "".join(char if char in "\n\t" else printable(char) for char in text)
 
 
 def collect(events: Iterator[Event]) -> Done:

@@ -3,6 +3,7 @@
 import typer
 
 from edgellm.apps.cli import INTERRUPTED as INTERRUPTED
+from edgellm.apps.terminal_text import printable as printable
 from edgellm.errors import (
     BudgetError,
     Cancelled,
@@ -27,11 +28,6 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
 def exit_code(error: Exception) -> int:
     """The documented exit code of an error."""
     return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
-
-
-def printable(text: str) -> str:
-    """Text from outside with its control characters shown instead of obeyed."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def one_line(error: Exception) -> str:
