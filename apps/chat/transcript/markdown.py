@@ -1,190 +1,126 @@
 """Markdown to lines, appended to as an answer comes.
 
-A text is a list of blocks. Only the last of them can change when text is appended, so only it is
-parsed and laid out again.
+Blocks reads a text from the top and hands out pieces that nothing below them changes, so each is
+laid out once. What is left open, and the line that is still coming, are laid out again each time;
+both are short, however long the text is.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import cache
-from itertools import accumulate
-from typing import ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from unicodedata import combining
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
-from rich import markdown as rich_markdown
-from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
-from rich.text import Text
 from textual.strip import Strip
 
-from edgellm.apps.chat.transcript.code import CodePainter, Line
+from edgellm.apps.chat.transcript.blocks import Blocks
+from edgellm.apps.chat.transcript.code import CodePainter
+from edgellm.apps.chat.transcript.layout import lay_out
 from edgellm.apps.chat.transcript.look import Look
+from edgellm.apps.chat.transcript.pieces import Code, Piece
+from edgellm.apps.terminal_text import harmless
+
+LINE_CHARACTERS = 2000  # longer lines are read in parts, cut at a space where there is one
 
 
 class MarkdownLines:
-    """A text in Markdown and its lines at one width; owns both."""
+    """A text in Markdown and its lines at one width; owns both.
 
-    def __init__(self, text: str = "") -> None:
-        """text: harmless in a terminal, see edgellm.apps.terminal_text."""
-        self.text = text
+    The lines are the same in however many pieces the text came. For that, a table's columns are as
+    wide as its first rows need, and marks reach no further than about 2000 characters.
+    """
+
+    def __init__(self, text: str = "", bar: str = "") -> None:
+        """bar: stands before each line."""
+        self.text = harmless(text)
+        self._bar = bar
         self._look: Look | None = None
         self._width = 0
         self._seen = 0  # characters that are laid out
-        self._forget()
+        self._reading = Reading()
+        self._done: list[Strip] = []
+        self._tail: list[Strip] = []  # of what may still change
 
     def append(self, text: str) -> None:
-        self.text += text
+        self.text += harmless(text)
 
     @property
     def codes(self) -> list[str]:
         """The text of each block of code, in order."""
-        tokens = _parser().parse(self.text)
-        return [token.content.rstrip("\n") for token in tokens if token.type in _CODE]
+        reading = Reading()
+        pieces = [*reading.settle(self.text), *reading.rest(self.text)]
+        codes: list[str] = []
+        for piece in pieces:
+            if isinstance(piece, Code):
+                rows = "\n".join(piece.rows)
+                if piece.is_first:
+                    codes.append(rows)
+                else:
+                    codes[-1] += rows if piece.is_midrow else "\n" + rows
+        return [code.rstrip("\n") for code in codes]
 
     def lines(self, look: Look, width: int) -> Sequence[Strip]:
-        """Lines of at most `width` cells; those of finished blocks are laid out once."""
+        """Lines of at most `width` cells; but a character of two cells takes two."""
         if self._look is not look or self._width != width:
             self._look, self._width = look, width
             self._forget()
         if self._seen != len(self.text):
             self._seen = len(self.text)
-            self._extend(look, width)
+            self._done += self._laid_out(self._reading.settle(self.text), look, width)
+            self._tail = list(self._laid_out(self._reading.rest(self.text), look, width))
         return [*self._done, *self._tail] if self._tail else self._done
 
+    def _laid_out(self, pieces: Iterable[Piece], look: Look, width: int) -> Iterator[Strip]:
+        painter = CodePainter(look)
+        bar = self._bar[: width // 2]
+        edge = Strip([Segment(bar, look["muted"])] if bar else ())
+        for piece in pieces:
+            for line in lay_out(piece, painter, width - len(bar)):
+                yield Strip.join([edge, line]) if bar else line
+
     def _forget(self) -> None:
-        self._done: list[Strip] = []
-        self._tail: list[Strip] = []  # of the last block, which may still change
-        self._tail_at = 0  # where in the text it begins
-        self._codes = 0  # blocks of code before it
-        self._seen = 0
-        self._links: dict[str, object] = {}  # where references lead, of earlier blocks too
-        self._painter: CodePainter | None = None
-
-    def _extend(self, look: Look, width: int) -> None:
-        rest = self.text[self._tail_at :]
-        blocks = list(_blocks(_parser().parse(rest, self._links)))
-        self._painter = painter = self._painter or CodePainter(look)
-        for number, block in enumerate(blocks):
-            is_last = number + 1 == len(blocks)
-            if is_last and number:
-                self._tail_at += _offset_of_line(rest, _first_line(block))
-            laid = _Block(block, painter, self._codes)
-            lines = [Strip([Segment(" ")], 1)] if self._done else []
-            lines += [Strip(line, width) for line in _full(look.render(laid, width, look.base))]
-            if is_last:
-                self._tail = lines
-            else:
-                self._done += lines
-                self._codes += sum(token.type in _CODE for token in block)
-        if not blocks:
-            self._tail = []
+        self._reading = Reading()
+        self._done, self._tail, self._seen = [], [], 0
 
 
-_CODE = ("fence", "code_block")
+class Reading:
+    """How far a growing text was read; owns the place and the state of its blocks there."""
+
+    def __init__(self) -> None:
+        self._blocks = Blocks()
+        self._at = 0
+        self._is_midline = False
+
+    def settle(self, text: str) -> Iterator[Piece]:
+        """Read all lines that have their end; the pieces that stay as they are."""
+        while (cut := self._cut(text)) is not None:
+            yield from _read(self._blocks, text[self._at : cut], is_midline=self._is_midline)
+            self._is_midline = text[cut] != "\n"
+            self._at = cut + (not self._is_midline)
+
+    def rest(self, text: str) -> Iterator[Piece]:
+        """What the remaining text is as long as nothing follows it; changes nothing."""
+        blocks = self._blocks.copy()
+        if self._at < len(text):
+            yield from _read(blocks, text[self._at :], is_midline=self._is_midline)
+        yield from blocks.finish()
+
+    def _cut(self, text: str) -> int | None:
+        """Where the next line, or the part of a long one, ends; None where it still grows."""
+        most = self._at + LINE_CHARACTERS
+        end = text.find("\n", self._at, most + 1)
+        if end >= 0 or most >= len(text):
+            return end if end >= 0 else None
+        space = text.rfind(" ", self._at + LINE_CHARACTERS // 2, most)
+        return space if space >= 0 else _between_characters(text, most)
 
 
-@cache
-def _parser() -> MarkdownIt:
-    """HTML stays text: a model that writes a tag means to show it."""
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+def _between_characters(text: str, at: int) -> int:
+    """The nearest place before that which divides no character from its accents or joiners."""
+    for cut in range(at, at - 16, -1):
+        joined = text[cut - 1] == "\u200d" or text[cut] in "\u200d\ufe0e\ufe0f"
+        if not joined and not combining(text[cut]):
+            return cut
+    return at
 
 
-def _blocks(tokens: Sequence[Token]) -> Iterator[list[Token]]:
-    """The tokens of each block that lies in no other."""
-    block: list[Token] = []
-    for token in tokens:
-        block.append(token)
-        if token.level == 0 and token.nesting <= 0:
-            yield block
-            block = []
-
-
-def _full(lines: list[Line]) -> list[Line]:
-    """Without the empty lines at both ends, which some blocks bring along."""
-    first, last = 0, len(lines)
-    while first < last and _is_empty(lines[first]):
-        first += 1
-    while first < last and _is_empty(lines[last - 1]):
-        last -= 1
-    return lines[first:last]
-
-
-def _is_empty(line: Line) -> bool:
-    return all(
-        not segment.text.strip() and (segment.style is None or segment.style.bgcolor is None)
-        for segment in line
-    )
-
-
-def _first_line(block: Sequence[Token]) -> int:
-    first = block[0].map
-    assert first is not None, "a block at the top knows its lines"
-    return first[0]
-
-
-def _offset_of_line(text: str, line: int) -> int:
-    """Where a line begins, in characters."""
-    lengths = (len(row) + 1 for row in text.split("\n"))
-    return 0 if line == 0 else list(accumulate(lengths))[line - 1]
-
-
-class _Heading(rich_markdown.Heading):
-    LEVEL_ALIGN: ClassVar = dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), "left")
-
-
-class _Rule(rich_markdown.HorizontalRule):
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Text("─" * options.max_width, console.get_style("markdown.hr"))
-
-
-class _Code(rich_markdown.CodeBlock):
-    def __init__(self, language: str, number: int, painter: CodePainter) -> None:
-        super().__init__(language, "")
-        self._number = number
-        self._painter = painter
-
-    @classmethod
-    def create(cls, markdown: rich_markdown.Markdown, token: Token) -> "_Code":
-        assert isinstance(markdown, _Block)
-        language = (token.info or "").partition(" ")[0]
-        return cls(language, markdown.next_code(), markdown.painter)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        code = str(self.text).rstrip("\n")
-        for line in self._painter.lines(code, self.lexer_name, self._number, options.max_width):
-            yield from _with_end(line)
-
-
-def _with_end(line: Line) -> Iterator[Segment]:
-    yield from line
-    yield Segment.line()
-
-
-class _Block(rich_markdown.Markdown):
-    """One block of a text."""
-
-    elements: ClassVar = {
-        **rich_markdown.Markdown.elements,
-        "heading_open": _Heading,
-        "hr": _Rule,
-        "fence": _Code,
-        "code_block": _Code,
-    }
-
-    def __init__(self, tokens: Sequence[Token], painter: CodePainter, codes: int) -> None:
-        super().__init__("", hyperlinks=False)
-        self.parsed = [_broken(token) for token in tokens]
-        self.painter = painter
-        self._codes = codes
-
-    def next_code(self) -> int:
-        self._codes += 1
-        return self._codes - 1
-
-
-def _broken(token: Token) -> Token:
-    """With its line breaks kept: models mean them, in verse most of all."""
-    for child in token.children or ():
-        if child.type == "softbreak":
-            child.type = "hardbreak"
-    return token
+def _read(blocks: Blocks, text: str, *, is_midline: bool) -> list[Piece]:
+    return blocks.read_on(text) if is_midline else blocks.read(text)

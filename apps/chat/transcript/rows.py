@@ -28,6 +28,11 @@ class Rows:
         self._is_measured.append(False)
         self._first_changed = min(self._first_changed, len(self._heights) - 1)
 
+    def take_out(self, index: int) -> None:
+        del self._heights[index]
+        del self._is_measured[index]
+        self._first_changed = min(self._first_changed, index)
+
     def measure(self, index: int, height: int) -> None:
         """Note what an item really takes, in lines."""
         self._is_measured[index] = True
