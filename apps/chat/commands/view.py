@@ -26,7 +26,7 @@ async def panel(chat: "ChatScreen", argument: str) -> None:
     shown = chat.query_one("#panel").display
     chat.set_class(not shown, "-with-panel")
     chat.set_class(shown, "-without-panel")
-    chat.showing.refresh()
+    chat.showing.resized()
     await chat.showing.refresh_chats()
 
 
