@@ -53,6 +53,16 @@ class Screen(App[None]):
         rows = self.screen._compositor.render_strips()[1 : 1 + self.transcript.page]
         return [row.text[EDGE_CELLS + BAR_CELLS : -2].rstrip() for row in rows]
 
+    @property
+    def marked(self) -> list[str]:
+        """What of each line in sight looks selected."""
+        colour = self.screen.get_component_rich_style("screen--selection").bgcolor
+        lines = [self.transcript.render_line(y) for y in range(self.transcript.page)]
+        return [
+            "".join(text for text, style, _ in line if style and style.bgcolor == colour).rstrip()
+            for line in lines
+        ]
+
     def on_transcript_clicked(self, event: Transcript.Clicked) -> None:
         self.clicks.append((event.what, event.value, event.key))
 

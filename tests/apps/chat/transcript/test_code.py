@@ -113,7 +113,7 @@ def test_lexers_get_little_at_a_time(row: str, monkeypatch: pytest.MonkeyPatch) 
     """Their time grows with the square of what comes again and again: spaces, or ends of lines."""
     lexer = Listening()
     monkeypatch.setattr(code, "_lexer", lambda language: lexer)
-    MarkdownLines("```c\n" + f"{row}\n" * 300).lines(PLAIN, 400)
+    MarkdownLines("```c\n" + f"{row}\n" * 40).lines(PLAIN, 400)
     assert max(map(len, lexer.given), default=0) <= CODE_CHARACTERS + 2 * CODE_ROWS
     assert not any("\n" * 2 * CODE_ROWS in text or " " * 300 in text for text in lexer.given)
 

@@ -8,8 +8,10 @@ from textual.selection import SELECT_ALL
 
 from edgellm.apps.chat.transcript.column import KEPT_ITEMS
 from edgellm.apps.chat.transcript.turns import Heading, Item, TurnItem
+from edgellm.apps.chat.transcript.view import Transcript
 from tests.apps.chat.transcript.columns import Block, names
 from tests.apps.chat.transcript.screens import (
+    EDGE_CELLS,
     Screen,
     drag,
     drag_scrollbar,
@@ -17,7 +19,7 @@ from tests.apps.chat.transcript.screens import (
     wheel,
     where,
 )
-from tests.support.pilots import run
+from tests.support.pilots import run, wait_until
 
 PAGE = 20
 Scroll = Callable[[Pilot[None], Screen], Awaitable[None]]
@@ -45,7 +47,7 @@ async def by_wheel(pilot: Pilot[None], app: Screen) -> None:
 
 
 async def by_scrollbar(pilot: Pilot[None], app: Screen) -> None:
-    await drag_scrollbar(pilot, app, PAGE - 1, 7)
+    await drag_scrollbar(pilot, app, PAGE - 1, 15)
 
 
 def test_the_end_is_followed_while_text_comes() -> None:
@@ -101,7 +103,7 @@ def test_scrolling_back_to_the_end_follows_it_again(scroll: Scroll) -> None:
 def test_pages_up_through_2000_items_show_every_line_once() -> None:
     async def script() -> None:
         items = blocks(2000)
-        async with showing(items, (60, 102)) as (app, pilot):
+        async with showing(items, (60, 202)) as (app, pilot):
             page, pages, everything, most = app.transcript.page, [app.seen], names(items), 0
             for _ in range(len(everything) // page):
                 await pilot.press("pageup")
@@ -242,11 +244,12 @@ def test_the_mouse_selects_the_text_that_is_seen() -> None:
         items = [turn(key, f"first of {key}\n\n*漢字* and more of {key}") for key in range(20)]
         async with showing(items) as (app, pilot):
             await pilot.press("pageup")
-            start, end = where(app, "of 13"), where(app, "more of 14")
+            start, end = where(app, "more of 13"), where(app, "more of 14")
             await drag(pilot, app, start, (end[0] + 3, end[1]))
             lines = app.seen[start[1] : end[1] + 1]
-            lines[0], lines[-1] = lines[0].partition("first ")[2], "漢字 and more"
+            lines[0], lines[-1] = "more of 13", "漢字 and more"
             assert app.screen.get_selected_text() == "\n".join(lines)
+            assert [text for text in app.marked if text] == [line for line in lines if line]
             assert "model 14" in "\n".join(lines)
 
     run(script())
@@ -261,32 +264,31 @@ def test_a_selection_stays_on_its_text_while_items_above_are_measured() -> None:
             await pilot.press(*["pageup"] * 9)
             assert app.screen.get_selected_text() == chosen
             await pilot.press("end")
-            marked = [
-                y
-                for y in range(PAGE)
-                if any(
-                    segment.style and segment.style.bgcolor == _selection_colour(app)
-                    for segment in app.transcript.render_line(y)
-                )
-            ]
+            marked = [y for y, text in enumerate(app.marked) if text]
             assert marked == [4, 5, 6]
 
     run(script())
 
 
-def _selection_colour(app: Screen) -> object:
-    return app.screen.get_component_rich_style("screen--selection").bgcolor
+@pytest.mark.parametrize(
+    ("x", "lines", "chosen"),
+    [
+        (40, 0, "0 words"),
+        (1, 1, "0 words\n"),
+        (0, 2, "0 words\n\na"),
+        (50, 2, "0 words\n\nand more"),
+    ],
+)
+def test_a_selection_may_end_where_there_is_no_text(x: int, lines: int, chosen: str) -> None:
+    """Right of a line, on an empty line, on the bar."""
 
-
-@pytest.mark.parametrize(("end", "chosen"), [((1, 5), "0 words\n"), ((40, 4), "0 words")])
-def test_a_selection_may_end_where_there_is_no_text(end: tuple[int, int], chosen: str) -> None:
     async def script() -> None:
-        items = [turn(key, "0 words\n\nand more words") for key in range(20)]
+        items = [turn(key, "0 words\n\nand more") for key in range(20)]
         async with showing(items) as (app, pilot):
             start = where(app, "0 words")
-            await drag(pilot, app, start, (end[0], start[1] + end[1] - 4))
-            assert f"{app.screen.get_selected_text()}\n".startswith(chosen)
-            assert app.screen.get_selected_text() in (chosen, chosen.rstrip())
+            await drag(pilot, app, start, (EDGE_CELLS + x, start[1] + lines))
+            selection = app.screen.selections[app.transcript]
+            assert app.transcript.get_selection(selection) == (chosen, "\n")
 
     run(script())
 
@@ -309,6 +311,28 @@ def test_other_items_end_a_selection() -> None:
             await drag(pilot, app, (3, 4), (6, 6))
             app.transcript.show(blocks(50))
             assert not app.screen.selections
+
+    run(script())
+
+
+def test_what_comes_before_there_is_a_screen_is_shown_once_there_is_one() -> None:
+    async def script() -> None:
+        items = [turn(key, "words\n\n" * 9) for key in range(9)]
+        app = Screen(items)
+        early = Transcript()
+        early.show(items)
+        early.add(live := turn(9, "more"))
+        live.append(" words")
+        early.changed(9)
+        early.put_cursor(9)
+        early.take_out(8)
+        async with app.run_test(size=(60, 22)) as pilot:
+            await app.transcript.remove()
+            await app.mount(early, before=1)
+            await wait_until(pilot, lambda: early.max_scroll_y)
+            assert app.seen[-5] == "words"
+            assert app.seen[-2] == "more words"
+            assert early.cursor is live
 
     run(script())
 
