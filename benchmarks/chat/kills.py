@@ -54,7 +54,7 @@ def one_life(folder: Path, known: Acknowledged) -> None:
     command = [sys.executable, "-m", "benchmarks.chat.scripted", str(folder)]
     with Screen(command, {"ACKNOWLEDGE": str(target)}, passed=[target]) as screen:
         os.close(target)
-        screen.wait_for(b"Write here")
+        screen.wait_for(b"rite here")
         screen.wait_for(b"ctx ")
         end_s = time.perf_counter() + random.uniform(0.0, LONGEST_S)
         while time.perf_counter() < end_s:

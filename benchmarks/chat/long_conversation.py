@@ -153,7 +153,7 @@ def in_terminal(folder: Path, size: tuple[int, int]) -> dict[str, Any]:
     """The same as a program; a key has echoed when the terminal gets it."""
     command = [sys.executable, "-m", "benchmarks.chat.scripted", str(folder)]
     with Screen(command, {}, columns=size[0], rows=size[1]) as screen:
-        screen.wait_for(b"Write here")
+        screen.wait_for(b"rite here")
         screen.wait_for(b"ctx ")
         screen.press("Go on\r")
         screen.wait_for(b"writing")
