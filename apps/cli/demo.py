@@ -43,6 +43,7 @@ def command(
         print(f"$ edgellm {shlex.join(step)}", flush=True)
         check(subprocess.run(edgellm_command(*step), env=child_environment()).returncode)
         print(flush=True)
+    print(f"Talk with it: edgellm chat {BUNDLED_NAME}")
 
 
 def result_of(step: list[str]) -> Any:
