@@ -22,9 +22,15 @@ class Completions(OptionList, can_focus=False):
         border: none;
         background: $panel;
         padding: 0 1;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
         &.-shown { display: block; }
     }
     """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._written = ""  # what is suggested for
 
     def suggest(self, written: str) -> None:
         """Show what fits, from its beginning; nothing changes where the text is the same."""
@@ -37,10 +43,6 @@ class Completions(OptionList, can_focus=False):
         self.add_options([Option(_row(command), id=command.name) for command in found])
         if found:
             self.highlighted = 0
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._written = ""  # what is suggested for
 
     def step(self, step: int) -> None:
         if self.option_count:
