@@ -1,7 +1,7 @@
 """What is seen before Textual is imported, which takes longer than a person should look at nothing.
 
-Drawn where the chat will draw the same: an empty transcript, the prompt, and what is going on. The
-terminal's modes stay as they are, so that what is typed meanwhile waits for the prompt.
+Drawn where the chat will draw the same: an empty transcript, the prompt, and what is going on. What
+is typed meanwhile waits for the prompt, unseen.
 """
 
 import os
@@ -13,6 +13,8 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"  # alternate screen, no cursor, emp
 _LEAVE = "\x1b[?1049l\x1b[?25h"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _LEAST_COLUMNS, _LEAST_ROWS = 20, 8
+_STDIN = 0
+_INPUT, _LOCAL = 0, 3  # where termios keeps these flags
 
 
 @contextmanager
@@ -30,12 +32,42 @@ def first_frame(entering: Callable[[], None], left: Callable[[], None]) -> Itera
     stream.write(_ENTER + frame(columns, rows))
     stream.flush()
     try:
-        yield
+        with _unseen_keys():
+            yield
     except BaseException:
         stream.write(_LEAVE)
         stream.flush()
         left()
         raise
+
+
+@contextmanager
+def _unseen_keys() -> Iterator[None]:
+    """Have the terminal hold what is typed: not drawn over the frame, and Enter as it is.
+
+    Does nothing on Windows, and where the terminal is another program's.
+    """
+    if sys.platform == "win32" or not _is_ours():
+        yield
+        return
+    import termios
+
+    before = termios.tcgetattr(_STDIN)
+    held = [*before]
+    held[_INPUT] &= ~termios.ICRNL
+    held[_LOCAL] &= ~termios.ECHO
+    termios.tcsetattr(_STDIN, termios.TCSANOW, held)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(_STDIN, termios.TCSANOW, before)
+
+
+def _is_ours() -> bool:
+    try:
+        return os.isatty(_STDIN) and os.tcgetpgrp(_STDIN) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def frame(columns: int, rows: int) -> str:
