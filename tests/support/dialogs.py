@@ -15,7 +15,7 @@ from edgellm.apps.chat.answering.engine import Engine
 from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.hardware import Hardware
 from edgellm.testing import FakeRuntime
-from tests.support.pilots import wait_until
+from tests.support.pilots import end, wait_until
 
 if TYPE_CHECKING:
     from edgellm.apps.launching import LoadSettings
@@ -67,7 +67,10 @@ async def asking(dialog: Dialog[T], size: tuple[int, int] = (100, 30)) -> AsyncI
         app.push_screen(dialog, asked.answers.append)
         await asked.until(lambda: app.screen is dialog)
         await pilot.pause()
-        yield asked
+        try:
+            yield asked
+        finally:
+            await end(pilot)
 
 
 def set_memory(monkeypatch: pytest.MonkeyPatch, free_bytes: int, total_bytes: int) -> None:

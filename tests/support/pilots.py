@@ -24,6 +24,12 @@ SIZE = (100, 30)
 _LOOK_S = 0.01
 
 
+async def end(pilot: Pilot[Any]) -> None:
+    """End an app in its own order; at the end of a test Pilot takes its widgets away first."""
+    pilot.app.exit()
+    await wait_until(pilot, lambda: not pilot.app.is_running)
+
+
 async def wait_until(
     pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 20
 ) -> None:
@@ -146,7 +152,10 @@ async def chatting(
         if wait:
             await wait_until(pilot, lambda: app.engine.is_ready or app.engine.error)
             await driver.settle()
-        yield driver
+        try:
+            yield driver
+        finally:
+            await end(pilot)
 
 
 def run(script: Coroutine[Any, Any, Any]) -> Any:

@@ -54,6 +54,17 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return end
 
 
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work begins late enough for its beginning to be seen."""
+    program = "import os, sys, time; time.sleep(1); os.execv(sys.argv[1], sys.argv[1:])"
+
+    def command(*arguments: str) -> list[str]:
+        return [sys.executable, "-c", program, *edgellm_command(*arguments)]
+
+    monkeypatch.setattr("edgellm.apps.child_runs.edgellm_command", command)
+
+
 def children() -> list[psutil.Process]:
     return [one for one in psutil.Process().children() if "edgellm" in one.cmdline()]
 
@@ -145,6 +156,7 @@ def test_escape_stops_the_work_and_leaves_the_dialog_usable(
     run(script())
 
 
+@pytest.mark.usefixtures("late")
 def test_a_second_enter_stops_nothing(checkpoint: Path, store: Store) -> None:
     async def script() -> None:
         async with asking(dialog_of(checkpoint, store)) as asked:
@@ -228,7 +240,7 @@ def test_the_empty_memory_is_what_is_free_and_what_comes_back(
         async with asking(ConvertDialog(str(checkpoint), engine, store)) as asked:
             await asked.until(lambda: field(asked, "memory").placeholder == "8GiB")
             assert "2.0 GiB given back" in asked.text
-            assert field(asked, "context").placeholder == "512"
+            await asked.until(lambda: field(asked, "context").placeholder == "512")
         await engine.close()
 
     run(script())
