@@ -11,6 +11,7 @@ from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from edgellm.apps.chat import clipboard
 from edgellm.apps.chat.answering.engine import Engine
@@ -133,14 +134,21 @@ class ChatApp(App[None], inherit_bindings=False):
     async def _begin(self, screen: ChatScreen) -> None:
         """What may come after the first paint: the model, old questions, the list of chats."""
         from edgellm.apps.chat.commands.models import LAST_MODEL, load
+        from edgellm.apps.chat.commands.view import UNSENT
 
         assert self.archive is not None
         model = self._start.model or await self.archive.do(remembered.recall, LAST_MODEL)
+        screen.showing.is_begun = True
+        screen.showing.refresh()
         if model:
             screen.run_worker(load(screen, model), group="load")
         else:
             screen.act("model")
-        screen.prompt.set_history(await self.archive.do(remembered.list_said, 200))
+        said = await self.archive.do(remembered.list_said, 200)
+        screen.prompt.set_history(said)
+        unsent = await self.archive.do(remembered.recall, UNSENT)
+        if unsent and unsent not in said and not screen.prompt.text:
+            screen.prompt.fill(unsent)
         await screen.showing.refresh_chats()
 
     def _end_in_order(self) -> None:
@@ -185,6 +193,19 @@ class ChatApp(App[None], inherit_bindings=False):
         """None but ours: each is in ChatCommands."""
         nothing: Iterator[SystemCommand] = iter(())
         return nothing
+
+    def _handle_exception(self, error: Exception) -> None:
+        """What went wrong in work beside the screen, and has a sentence for it, is told."""
+        if not isinstance(error, WorkerFailed):
+            super()._handle_exception(error)
+            return
+        if not self.is_running:
+            return  # what it was to draw on is gone, as the app ends
+        chat = next((one for one in self.screen_stack if isinstance(one, ChatScreen)), None)
+        if isinstance(error.error, EdgeLLMError) and chat is not None:
+            chat.tell(str(error.error), "error")
+        else:
+            super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         """A defect ends the app with one line, which whoever ran it prints."""

@@ -2,8 +2,18 @@
 
 from collections.abc import Mapping
 
+from rich.cells import cell_len
+
+from edgellm.apps.chat.transcript.turns import TurnItem
+
 Keys = Mapping[str, str]  # by the names of config.toml, several parted by commas
-_NAMES = {"escape": "Esc", "left_square_bracket": "[", "right_square_bracket": "]"}
+_NAMES = {
+    "escape": "Esc",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+}
 
 
 def shown_key(keys: str) -> str:
@@ -17,15 +27,31 @@ def shown_key(keys: str) -> str:
 def placeholder(keys: Keys) -> str:
     """What stands in an empty prompt."""
     send, newline = shown_key(keys["send"]), shown_key(keys["newline"])
-    return f"Write here; {send} sends, {newline} begins a line, / is for commands"
+    return f"Write here: {send} sends, {newline} new line, / commands"
 
 
-def of_turn(keys: Keys) -> str:
-    """What may be done with a selected turn."""
-    names = ("edit", "regenerate", "copy", "code", "branch")
-    parts = [f"{shown_key(keys[f'turn.{name}'])} {name}" for name in names]
-    before, after = (shown_key(keys[f"turn.branch-{name}"]) for name in ("before", "after"))
-    return " · ".join([*parts, f"{before} {after} other branches", "Esc back"])
+def of_turn(keys: Keys, item: TurnItem, cells: int) -> str:
+    """What may be done with a selected turn: as much of it as fits, how to leave it first."""
+    names = ["edit", "regenerate", "copy"]
+    names += ["code"] if item.codes else []
+    parts = [f"{shown_key(keys['stop'])} back"]
+    parts += [f"{shown_key(keys[f'turn.{name}'])} {name}" for name in names]
+    if item.heading.count > 1:
+        before, after = (shown_key(keys[f"turn.branch-{name}"]) for name in ("before", "after"))
+        parts.append(f"{before} {after} other branches")
+    if item.thoughts:
+        parts.append(f"{shown_key(keys['turn.thoughts'])} thoughts")
+    parts.append(f"{shown_key(keys['turn.branch'])} branch")
+    while len(parts) > 1 and cell_len(" · ".join(parts)) > cells:
+        parts.pop()
+    return " · ".join(parts)
+
+
+def of_edit(keys: Keys, role: str) -> str:
+    """What becomes of a turn that is edited."""
+    send, leave = shown_key(keys["send"]), shown_key(keys["stop"])
+    done = "asks it anew beside the old one" if role == "user" else "keeps it beside the old one"
+    return f"editing: {send} {done}, {leave} leaves it as it was"
 
 
 def welcome(keys: Keys) -> str:

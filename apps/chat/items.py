@@ -30,8 +30,10 @@ def items_of(conversation: Conversation, welcome: str) -> Iterator[Item]:
         if cut := conversation.cuts.get(turn.id):
             yield cut_item(turn.id, cut.summary)
     if later := conversation.children(conversation.head):
-        what = "1 later turn was" if len(later) == 1 else f"{len(later)} later turns were"
-        yield RuleItem(LATER, f"{what} taken back; /redo brings back the latest", part="muted")
+        text = "what followed was taken back; /redo brings it back"
+        if len(later) > 1:
+            text = f"{len(later)} branches were taken back; /redo brings back the latest"
+        yield RuleItem(LATER, text, part="muted")
 
 
 def cut_key(turn: int) -> int:
@@ -60,7 +62,7 @@ def item_of(conversation: Conversation, turn: Turn) -> TurnItem:
 
 
 def attached_line(attachment: Attachment) -> str:
-    return f"{one_line(attachment.name)} ({figures.count(len(attachment.text))} characters)"
+    return f"{one_line(attachment.name)} ({figures.counted(len(attachment.text), 'character')})"
 
 
 def ending_of(turn: Turn) -> str:
@@ -76,7 +78,7 @@ def details_of(turn: Turn) -> str:
 
 
 def _details(took: Figures) -> str:
-    parts = [f"{figures.count(took.generated_tokens)} tokens"]
+    parts = [figures.counted(took.generated_tokens, "token")]
     if took.decode_s > 0:
         parts.append(f"{figures.rate(took.generated_tokens / took.decode_s)}/s")
     parts.append(f"first {figures.duration(took.first_token_s)}")

@@ -5,7 +5,7 @@ from importlib import import_module
 from time import monotonic
 from typing import ClassVar, TypeVar
 
-from rich.cells import cell_len
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -19,7 +19,7 @@ from edgellm.apps.chat.desk import Desk
 from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.chat.hints import Keys, placeholder, welcome
 from edgellm.apps.chat.items import LATER, items_of, live_item
-from edgellm.apps.chat.showing import SAID_S, Showing
+from edgellm.apps.chat.showing import Showing
 from edgellm.apps.chat.talk import Talk
 from edgellm.apps.chat.transcript.turns import RuleItem
 from edgellm.apps.chat.transcript.view import Transcript
@@ -33,7 +33,6 @@ from edgellm.errors import EdgeLLMError
 
 T = TypeVar("T")
 AGAIN_S = 3.0  # within which a second Ctrl+C leaves
-MARGIN_CELLS = 4  # of the line that things are said in
 Act = Callable[["ChatScreen", str], Awaitable[None]]
 
 
@@ -59,6 +58,10 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(),
         Binding("ctrl+c", "interrupt", "Copy, or leave", show=False, id="interrupt"),
+        Binding("pageup", "page(-1)", "A page up", show=False, id="page-up"),
+        Binding("pagedown", "page(1)", "A page down", show=False, id="page-down"),
+        Binding("ctrl+home", "beginning", "To the beginning", show=False, id="beginning"),
+        Binding("ctrl+end", "end", "To the end", show=False, id="end"),
     ]
     AUTO_FOCUS = "Prompt"
 
@@ -71,6 +74,7 @@ class ChatScreen(Screen[None]):
         self.talk = Talk(desk, engine, begun=self._begun, unsaved=self._unsaved)
         self.showing = Showing(self)
         self.editing: int | None = None  # the turn whose text is in the prompt
+        self.is_asking = False  # a question is being kept, waits for the model, or is answered
         self._interrupted_s = -AGAIN_S
         self._notices = 0  # lines in the transcript that nothing keeps
 
@@ -99,6 +103,7 @@ class ChatScreen(Screen[None]):
     def act(self, name: str, argument: str = "") -> None:
         """Do what a command says, beside the event loop's other work."""
         command = BY_NAME[name]
+        self.showing.hush()
         function: Act = getattr(import_module(command.module), command.function_name)
         self.run_worker(self._guarded(function(self, argument)), group="commands")
 
@@ -113,24 +118,20 @@ class ChatScreen(Screen[None]):
         return await self.app.push_screen_wait(dialog)
 
     def tell(self, text: str, severity: str = "information") -> None:
-        """Say something that need not be kept: information, warning or error.
-
-        It stands above the prompt for a while; what is too long for that line covers more.
-        """
-        if cell_len(text) <= self.size.width - MARGIN_CELLS and "\n" not in text:
-            self.showing.say(text, severity)
-            return
-        self.app.notify(
-            text,
-            severity=severity,  # type: ignore[arg-type]
-            timeout=SAID_S[severity],
-            markup=False,
-        )
+        """Say something above the prompt that need not be kept: information, warning or error."""
+        self.showing.say(text, severity)
 
     def note(self, text: str) -> None:
         """Say something at the end of the transcript, until it is drawn anew."""
         self._notices += 1
         self.transcript.add(RuleItem(-(1 << 62) - self._notices, text))
+
+    def leave_edit(self) -> None:
+        """Edit no turn any more; what was written before comes back into the prompt."""
+        if self.editing is not None:
+            self.editing = None
+            self.transcript.put_cursor(None)
+            self.prompt.restore()
 
     def show_conversation(self) -> None:
         """Draw the open conversation anew, from its end."""
@@ -162,10 +163,31 @@ class ChatScreen(Screen[None]):
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         from edgellm.apps.chat.commands.sending import submit
 
+        self.showing.hush()
         self.run_worker(self._guarded(submit(self, event.text)), group="commands")
 
     def on_text_area_changed(self) -> None:
         self.query_one(Completions).suggest(self.prompt.text)
+
+    def on_prompt_refused(self) -> None:
+        self.tell("That is too long for a prompt; save it to a file and /attach it.", "warning")
+
+    def on_paste(self, event: events.Paste) -> None:
+        """What is pasted goes to the prompt, whatever has the keys."""
+        self.set_focus(self.prompt)
+        self.prompt._forward_event(events.Paste(event.text))
+
+    def on_turns_strayed(self) -> None:
+        self.showing.refresh()
+
+    def action_page(self, step: int) -> None:
+        self.transcript.action_move_pages(step)
+
+    def action_beginning(self) -> None:
+        self.transcript.action_move_home()
+
+    def action_end(self) -> None:
+        self.transcript.action_move_end()
 
     def on_prompt_completing(self, event: Prompt.Completing) -> None:
         completions = self.query_one(Completions)
@@ -174,7 +196,7 @@ class ChatScreen(Screen[None]):
             completions.step(event.step)
         elif (chosen := completions.chosen) is not None:
             self.prompt.fill(f"/{chosen.name} " if chosen.argument else f"/{chosen.name}")
-            if not chosen.argument:
+            if event.is_done and not chosen.argument:
                 self.prompt.action_send()
 
     def on_prompt_leaving(self) -> None:

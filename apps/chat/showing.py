@@ -4,6 +4,7 @@ from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.timer import Timer
 from textual.widgets import Static
@@ -11,7 +12,7 @@ from textual.widgets import Static
 from edgellm.apps.chat.answering.answer import WRITING
 from edgellm.apps.chat.answering.engine import State
 from edgellm.apps.chat.conversations import catalog
-from edgellm.apps.chat.hints import of_turn
+from edgellm.apps.chat.hints import of_edit, of_turn, shown_key
 from edgellm.apps.chat.items import attached_line
 from edgellm.apps.chat.live import LiveAnswer
 from edgellm.apps.chat.transcript.turns import TurnItem
@@ -21,7 +22,7 @@ from edgellm.apps.chat.widgets.activity import ActivityLine
 from edgellm.apps.chat.widgets.machine import Machine, look_at_machine
 from edgellm.apps.chat.widgets.side_panel import SidePanel
 from edgellm.apps.chat.widgets.status import StatusBar
-from edgellm.apps.terminal_text import one_line
+from edgellm.apps.terminal_text import harmless, one_line
 
 if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
@@ -31,6 +32,7 @@ FIGURES_S = 0.25  # between two changes of the numbers
 MACHINE_S = 4.0
 _RATES = 76  # two a cell of the sparkline
 SAID_S = {"information": 4.0, "warning": 6.0, "error": 10.0}  # how long something said stays
+READ_PER_S = 25  # characters: what takes long to read stays longer
 _COLOURS = {"information": "", "warning": "yellow", "error": "red"}
 
 
@@ -46,6 +48,7 @@ class Showing:
         self.machine: Machine | None = None
         self._said: tuple[Text, float] | None = None  # (what was said, until when)
         self.used_tokens: int | None = None  # of the context, by the open conversation
+        self.is_begun = False  # the model is on its way, or it is known that none is
 
     def start(self) -> None:
         """Begin to look, once the widgets are there."""
@@ -78,17 +81,28 @@ class Showing:
             self._live.show()
         self._live = None
         answer = self._chat.talk.answer
-        if answer is not None and answer.used_tokens:
+        if answer is not None and answer.full is not None:
+            self.used_tokens = answer.full.used
+        elif answer is not None and answer.used_tokens:
             self.used_tokens = answer.used_tokens
         self.refresh()
 
+    def forget(self) -> None:
+        """What was measured is of another conversation, or of another model."""
+        self.used_tokens = self._chat.talk.answer = None
+        self._rates.clear()
+
     def say(self, text: str, severity: str) -> None:
         """Show something for a while in place of what is going on."""
-        stays_s = SAID_S[severity]
-        shown = Text(text, _COLOURS[severity], no_wrap=True, overflow="ellipsis")
+        stays_s = SAID_S[severity] + len(text) / READ_PER_S
+        shown = Text(harmless(text).strip(), _COLOURS[severity])
         self._said = shown, perf_counter() + stays_s
         self._chat.set_timer(stays_s + FRAME_S, self.refresh)
         self._show_activity()
+
+    def hush(self) -> None:
+        """What was said is of no more interest: something else is done now."""
+        self._said = None
 
     def refresh(self) -> None:
         """Show everything as it is now."""
@@ -142,20 +156,29 @@ class Showing:
         chat.query_one("#title", Static).update(title)
 
     def _show_activity(self) -> None:
-        chat, answer = self._chat, self._chat.talk.answer
+        chat = self._chat
         line = chat.query_one(ActivityLine)
+        if chat.transcript.follows_end:
+            line.show(self._activity(line.cells))
+            return
+        key = shown_key(chat.keys["end"])  # the end of what is said is out of sight
+        asides = (f"▼ more below: {key}", f"▼ {key}", "▼")
+        line.show(self._activity(line.cells - cell_len(asides[1]) - 2), asides)
+
+    def _activity(self, cells: int) -> Text:
+        """What is of most interest now: what was said, what is going on, what may be done."""
+        chat, answer, item = self._chat, self._chat.talk.answer, self._chat.transcript.cursor
         if self._said is not None and self._said[1] > perf_counter():
-            line.show(self._said[0])
-        elif chat.engine.state is not State.READY:
-            line.show(activity.of_load(chat.engine, chat.size.width - 4))
-        elif chat.talk.is_busy and answer is not None:
-            line.show(activity.of_answer(answer))
-        elif chat.editing is not None:
-            line.show(Text("editing: Enter sends it as another branch, Esc leaves it as it was"))
-        elif chat.transcript.cursor is not None:
-            line.show(Text(of_turn(chat.keys), no_wrap=True, overflow="ellipsis"))
-        else:
-            line.show(Text())
+            return self._said[0]
+        if chat.engine.state is not State.READY and self.is_begun:
+            return activity.of_load(chat.engine, cells, shown_key(chat.keys["model"]))
+        if chat.talk.is_busy and answer is not None:
+            return activity.of_answer(answer, cells, chat.talk.aside)
+        if chat.editing is not None:
+            return Text(of_edit(chat.keys, chat.desk.conversation.turns[chat.editing].role))
+        if isinstance(item, TurnItem):
+            return Text(of_turn(chat.keys, item, cells))
+        return Text()
 
     def _show_figures(self) -> None:
         chat, answer = self._chat, self._chat.talk.answer

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from edgellm.apps.chat.answering.answer import Answer
-from edgellm.apps.chat.answering.engine import Engine
+from edgellm.apps.chat.answering.engine import Engine, State
 from edgellm.apps.chat.widgets.machine import Machine
 from edgellm.apps.chat.widgets.side_panel import PanelView
 from edgellm.apps.chat.widgets.status import Status
@@ -18,16 +18,17 @@ def status_of(
 ) -> Status:
     """answer: the one under way, or the last one. used_tokens: of the context."""
     model = engine.model if engine.is_ready else None
+    memory = None if model is None else engine.memory
     plan = None if model is None else model.plan
     prefill = None if answer is None else answer.prefill
     return Status(
-        model=engine.name,
+        model=named(engine),
         used_tokens=used_tokens,
         context=None if model is None else model.info.context,
         tokens_per_s=None if answer is None else answer.tokens_per_s,
         first_token_s=None if answer is None else answer.first_token_s,
         cached_share=prefill.cached / prefill.total if prefill and prefill.total else None,
-        resident_bytes=None if engine.memory is None else engine.memory.resident_bytes,
+        resident_bytes=None if memory is None else memory.resident_bytes,
         planned_bytes=None if plan is None else plan.memory.total_bytes,
         badges=("JSON",) if json else (),
     )
@@ -47,10 +48,10 @@ def panel_of(
     done = None if answer is None else answer.done
     rate = None if answer is None else answer.tokens_per_s
     return PanelView(
-        model=engine.name,
+        model=named(engine),
         about="" if settled is None else engine_in_short(settled),
         plan=None if model is None else model.plan,
-        memory=(answer.memory if answer else None) or engine.memory,
+        memory=None if model is None else (answer.memory if answer else None) or engine.memory,
         used_tokens=used_tokens,
         context=None if model is None else model.info.context,
         rates=(*rates, *([rate] if rate else [])),
@@ -59,6 +60,11 @@ def panel_of(
         cached=None if prefill is None else (prefill.cached, prefill.total),
         machine=machine,
     )
+
+
+def named(engine: Engine) -> str:
+    """The model there is, or that will be."""
+    return engine.name if engine.state in (State.LOADING, State.READY) else "no model"
 
 
 def engine_in_short(settled: "Settled") -> str:

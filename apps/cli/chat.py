@@ -7,6 +7,7 @@ import typer
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.settings import chat_keys, config_file, home
 from edgellm.errors import UsageError
+from edgellm.units import parse_size
 
 
 def command(
@@ -53,6 +54,8 @@ def command(
     offline: cli.Offline = False,
 ) -> None:
     """Chat with a model in the terminal; conversations are kept."""
+    if memory is not None:
+        parse_size(memory)  # what cannot be read is refused before a screen is drawn
     if serve:
         from edgellm.apps.chat.serving import serve as serve_chat
 

@@ -91,7 +91,7 @@ def _of_artifact(artifact: Artifact, reference: str, name: str) -> Offer:
 
 def _of_name(reference: str) -> Offer:
     if reference == BUNDLED_NAME:
-        about = "comes with edgellm, converted when it is loaded first"
+        about = "comes with edgellm, made at first use"
         return Offer(reference, reference, about=about)
     if is_hub_name(reference):
         return Offer(reference, reference, about="on the Hub, fetched and made to fit")

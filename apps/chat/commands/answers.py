@@ -12,9 +12,9 @@ async def stop(chat: "ChatScreen", argument: str) -> None:
     """Esc: the first of these that there is to leave or to stop."""
     if chat.talk.stop() or chat.engine.stop_loading():
         return
-    if chat.editing is not None:
-        chat.editing = None
-        chat.prompt.fill("")
+    chat.leave_edit()
+    if not chat.query_one("#chat").display:
+        chat.act("panel")  # which hides it in a narrow terminal
     chat.transcript.put_cursor(None)
     chat.screen.clear_selection()
     chat.prompt.focus()
@@ -23,15 +23,15 @@ async def stop(chat: "ChatScreen", argument: str) -> None:
 
 async def regenerate(chat: "ChatScreen", argument: str) -> None:
     """Answer the selected turn's question again, or the last one."""
-    from edgellm.apps.chat.commands.sending import answer
+    from edgellm.apps.chat.commands.sending import answer, asking, settle
 
-    if chat.talk.is_busy:
-        raise UsageError("an answer is under way; Esc stops it")
-    question = question_of(chat)
-    await chat.desk.stand_at(question)
-    chat.show_conversation()
-    chat.prompt.focus()
-    await answer(chat, question)
+    with asking(chat):
+        question = question_of(chat)
+        await chat.desk.stand_at(question)
+        chat.show_conversation()
+        chat.prompt.focus()
+        ended = await answer(chat, question)
+    await settle(chat, ended)
 
 
 def question_of(chat: "ChatScreen") -> int:

@@ -28,7 +28,8 @@ async def attach(chat: "ChatScreen", argument: str) -> None:
     if not typed:
         return
     attachment = await asyncio.to_thread(read_attachment, path_of(typed))
-    if await chat.ask(confirm(await _question(chat, attachment), "Yes, attach it", "No")):
+    note = await _cost(chat, attachment)
+    if await chat.ask(confirm(f"Attach {attachment.name}?", note, "Yes, attach it", "No")):
         chat.desk.attachments.append(attachment)
         chat.showing.refresh()
     chat.prompt.focus()
@@ -79,15 +80,15 @@ def _check(typed: str) -> None:
         file_bytes(path_of(typed))
 
 
-async def _question(chat: "ChatScreen", attachment: Attachment) -> str:
-    """What attaching it means for the context."""
+async def _cost(chat: "ChatScreen", attachment: Attachment) -> str:
+    """What attaching it means for the context, with what is attached already."""
     if not chat.engine.is_ready:
-        return f"Attach {attachment.name} ({figures.count(len(attachment.text))} characters)?"
+        return f"It has {figures.count(len(attachment.text))} characters; no model is loaded yet."
     tokens = await chat.engine.count(user_text("", [attachment]))
+    waiting = chat.desk.attachments
+    others = await chat.engine.count(user_text("", waiting)) if waiting else 0
     context = chat.engine.model.info.context
-    used = (chat.showing.used_tokens or 0) + tokens
-    fits = "" if used < context else ": more than the context holds"
-    return (
-        f"Attach {attachment.name}: {figures.count(tokens)} tokens? The context would hold "
-        f"{figures.count(used)} of {figures.count(context)}{fits}"
-    )
+    used = (chat.showing.used_tokens or 0) + others + tokens
+    cost = f"It takes {figures.count(tokens)} tokens; with the conversation {figures.count(used)}."
+    size = f"The context holds {figures.count(context)}"
+    return f"{cost} {size}." if used < context else f"{cost} That is too much: {size.lower()}."

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
 
 _MOST_LISTED = 500
+_LONGER = f"The newest {_MOST_LISTED}; /search finds all others by their words."
 
 
 async def new(chat: "ChatScreen", argument: str) -> None:
@@ -77,9 +78,10 @@ async def fork(chat: "ChatScreen", argument: str) -> None:
 
 async def delete(chat: "ChatScreen", argument: str) -> None:
     _check_stored(chat)
-    count = figures.count(len(chat.desk.conversation.turns))
-    question = f"Delete “{one_line(chat.desk.title)}” with its {count} turns?"
-    if not await chat.ask(confirm(question, "Yes, delete it for good")):
+    count = figures.counted(len(chat.desk.conversation.turns), "turn")
+    note = f"“{one_line(chat.desk.title)}” has {count}, on all its branches."
+    asked = confirm("Delete this conversation?", note, "Yes, delete it for good")
+    if not await chat.ask(asked):
         return
     await chat.talk.stopped()
     await chat.desk.delete()
@@ -97,12 +99,12 @@ async def go_to(chat: "ChatScreen", conversation: int) -> None:
 async def leave(chat: "ChatScreen") -> None:
     """End what is going on in the open conversation, and keep its state."""
     await chat.talk.stopped()
-    chat.editing = None
+    chat.leave_edit()
     await keep_state(chat)
 
 
 async def _show(chat: "ChatScreen") -> None:
-    chat.showing.used_tokens = chat.talk.answer = None
+    chat.showing.forget()
     chat.show_conversation()
     chat.prompt.focus()
     await chat.showing.refresh_chats()
@@ -115,6 +117,7 @@ async def _choose(chat: "ChatScreen") -> int | None:
         Picker(
             "Conversations",
             [Choice(one.id, _row(one), f"{one.title} {one.excerpt}") for one in listed],
+            note=_LONGER if len(listed) == _MOST_LISTED else "",
             empty="No conversations yet; write something first.",
         )
     )
@@ -124,7 +127,7 @@ def _row(listed: Listed) -> Text:
     when = datetime.fromtimestamp(listed.updated_ms / 1000)
     row = Text(one_line(listed.title) or "(no name)", no_wrap=True, overflow="ellipsis")
     row.append(
-        f"  {when:%d %b %Y, %H:%M} · {figures.count(listed.turns)} turns"
+        f"  {when:%d %b %Y, %H:%M} · {figures.counted(listed.turns, 'turn')}"
         f"{' · ' + one_line(listed.model) if listed.model else ''}",
         "dim",
     )

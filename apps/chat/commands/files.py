@@ -10,6 +10,7 @@ from edgellm.apps.chat.conversations import catalog
 from edgellm.apps.chat.conversations.portable import export_json, export_markdown, read_portable
 from edgellm.apps.chat.dialogs.picker import confirm
 from edgellm.apps.chat.dialogs.writing import LineDialog
+from edgellm.apps.chat.widgets import figures
 from edgellm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ async def export(chat: "ChatScreen", argument: str) -> None:
         return
     _check(typed)
     path = path_of(typed)
-    if path.exists() and not await chat.ask(confirm(f"Replace {path}?", "Yes, replace it")):
+    asked = confirm("Replace this file?", f"{path} is there already.", "Yes, replace it")
+    if path.exists() and not await chat.ask(asked):
         return
     await asyncio.to_thread(_WRITERS[path.suffix.lower()], chat.desk.conversation, path)
     chat.tell(f"Written to {path}")
@@ -54,7 +56,7 @@ async def import_one(chat: "ChatScreen", argument: str) -> None:
     read = await asyncio.to_thread(read_portable, path_of(typed))
     stored = await chat.desk.archive.do(catalog.add, read)
     await go_to(chat, stored.id)
-    chat.tell(f"Imported {len(stored.turns)} turns.")
+    chat.tell(f"Imported {figures.counted(len(stored.turns), 'turn')}.")
 
 
 def file_name(title: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from edgellm.apps.chat.answering.settings import ANY_JSON, Settings
+from edgellm.apps.chat.answering.settings import ANY_JSON, ASK, Settings
 from edgellm.apps.chat.conversations import remembered
 from edgellm.apps.chat.conversations.records import Preset
 from edgellm.apps.chat.dialogs.picker import Choice, Picker
@@ -58,6 +58,9 @@ async def change(chat: "ChatScreen", argument: str) -> None:
     if argument:
         name, _, value = argument.replace("=", " ", 1).partition(" ")
         settings = chat.desk.settings.changed(name, value)
+        if not value.strip():
+            chat.tell(_present(chat, name.replace("-", "_").lower()))
+            return
     else:
         from edgellm.apps.chat.dialogs.settings import SettingsDialog
 
@@ -97,6 +100,14 @@ def described(settings: Settings) -> str:
     return ", ".join(parts) or "Everything is the model's own choice."
 
 
+def _present(chat: "ChatScreen", name: str) -> str:
+    """A setting as it is now."""
+    value = chat.desk.settings.to_json().get(name)
+    if value is None:
+        return f"{name} is the model's own choice; /set {name} VALUE changes it"
+    return f"{name} is {value}; /set {name} auto gives it back to the model"
+
+
 async def _tell_system(chat: "ChatScreen", text: str) -> None:
     await chat.desk.change(system=text)
     chat.tell("The system prompt is gone." if not text else f"System prompt: {one_line(text)[:80]}")
@@ -132,4 +143,4 @@ def _defaults(chat: "ChatScreen") -> dict[str, str]:
         return {}
     sampling = chat.engine.model.info.default_sampling
     names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty")
-    return {name: f"{getattr(sampling, name):g}" for name in names}
+    return {"when_full": ASK, **{name: f"{getattr(sampling, name):g}" for name in names}}

@@ -28,7 +28,7 @@ async def load(chat: "ChatScreen", reference: str, changed: LoadSettings | None 
     await keep_state(chat)
     if await _load(chat, reference, changed):
         return True
-    if not engine.was_stopped:
+    if before is not None and not engine.was_stopped:  # else it is said all the time
         chat.tell(str(engine.error), "error")
     if before is not None and before != (reference, changed):
         await _load(chat, *before)
@@ -36,7 +36,7 @@ async def load(chat: "ChatScreen", reference: str, changed: LoadSettings | None 
 
 
 async def _load(chat: "ChatScreen", reference: str, changed: LoadSettings | None) -> bool:
-    chat.showing.used_tokens = None
+    chat.showing.forget()
     chat.showing.wake()
     is_loaded = await chat.engine.load(reference, changed)
     chat.showing.refresh()

@@ -1,14 +1,17 @@
 """What Enter does: a command, an edit, or a question with its answer."""
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgellm.apps.chat.answering.engine import State
 from edgellm.apps.chat.commands.table import BY_NAME
+from edgellm.apps.chat.conversations.records import Turn
 from edgellm.apps.chat.items import finish_item, item_of
 from edgellm.apps.chat.talk import Ended
 from edgellm.apps.chat.transcript.turns import TurnItem
-from edgellm.errors import EdgeLLMError
+from edgellm.errors import EdgeLLMError, RuntimeFailure, UsageError
 
 if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
@@ -46,10 +49,36 @@ def run_line(chat: "ChatScreen", line: str) -> None:
 
 async def send(chat: "ChatScreen", text: str) -> None:
     """Keep a question, then answer it."""
-    if chat.talk.is_busy:
+    try:
+        with asking(chat):
+            turn = await _keep_question(chat, text)
+            ended = await answer(chat, turn.id)
+    except Busy as busy:
         chat.prompt.give_back(text)
-        chat.tell("An answer is under way; Esc stops it.", "warning")
+        chat.tell(str(busy), "warning")
         return
+    await settle(chat, ended)
+
+
+class Busy(UsageError):
+    """Another question is to be answered first."""
+
+
+@contextmanager
+def asking(chat: "ChatScreen") -> Iterator[None]:
+    """One question at a time, from Enter to the end of its answer. Raises Busy."""
+    if chat.talk.is_busy:
+        raise Busy("an answer is under way; Esc stops it")
+    if chat.is_asking:
+        raise Busy("a question waits for the model already; Esc stops its load")
+    chat.is_asking = True
+    try:
+        yield
+    finally:
+        chat.is_asking = False
+
+
+async def _keep_question(chat: "ChatScreen", text: str) -> Turn:
     conversation = chat.desk.conversation
     has_later = bool(conversation.children(conversation.head))
     try:
@@ -63,38 +92,69 @@ async def send(chat: "ChatScreen", text: str) -> None:
         chat.transcript.add(item_of(chat.desk.conversation, turn))
     chat.transcript.follow_end()
     chat.showing.refresh()
-    await answer(chat, turn.id)
+    return turn
 
 
-async def answer(chat: "ChatScreen", question: int) -> None:
-    """Let the model answer a turn, as soon as there is a model."""
+async def answer(chat: "ChatScreen", question: int) -> Ended | None:
+    """Let the model answer the turn where the conversation stands, once there is a model.
+
+    None where that does not come about, as somebody went elsewhere meanwhile.
+    """
+    conversation = chat.desk.conversation
     if not await ready(chat):
-        return
+        chat.note("not answered yet; once there is a model, /regenerate answers it")
+        return None
+    if chat.desk.conversation is not conversation or conversation.head != question:
+        return None
+    ended = await _replied(chat, question)
+    if not _died_before(ended):
+        return ended
+    chat.transcript.take_out(ended.begun)
+    if not await _loaded_again(chat):
+        return ended
+    chat.note("the engine had ended by itself; it was loaded again")
+    return await _replied(chat, question)
+
+
+async def _replied(chat: "ChatScreen", question: int) -> Ended:
     chat.showing.wake()
     try:
-        ended = await chat.talk.reply(question)
+        return await chat.talk.reply(question)
     finally:
         chat.showing.end()
-    await settle(chat, ended)
+
+
+def _died_before(ended: Ended) -> bool:
+    """Whether the engine was gone before it was asked, so that asking again does no harm."""
+    answer = ended.answer
+    return isinstance(answer.error, RuntimeFailure) and answer.prefill is None and not answer.text
 
 
 async def ready(chat: "ChatScreen") -> bool:
     """Wait for the model, load it again after a failure, or let one be chosen."""
     engine = chat.engine
-    if await engine.settled():
+    if engine.state is State.LOADING:
+        return await engine.settled()
+    if engine.is_ready:
         return True
     if engine.state is State.FAILED and not engine.was_stopped:
-        from edgellm.apps.chat.commands.models import load
-
-        return await load(chat, engine.reference, engine.changed_settings)
+        return await _loaded_again(chat)
     from edgellm.apps.chat.commands.models import choose
 
     await choose(chat, "")
     return engine.is_ready
 
 
-async def settle(chat: "ChatScreen", ended: Ended) -> None:
+async def _loaded_again(chat: "ChatScreen") -> bool:
+    from edgellm.apps.chat.commands.models import load
+
+    return await load(chat, chat.engine.reference, chat.engine.changed_settings)
+
+
+async def settle(chat: "ChatScreen", ended: Ended | None) -> None:
     """Show how an answer ended, and what follows from that."""
+    if ended is None:
+        return
     if ended.cut is not None:
         chat.show_conversation()
     elif ended.turn is None:
@@ -104,10 +164,12 @@ async def settle(chat: "ChatScreen", ended: Ended) -> None:
         if isinstance(item, TurnItem):
             finish_item(item, ended.turn)
             chat.transcript.changed(item.key)
+    if ended.unkept is not None:
+        chat.note(f"this answer is not kept whole: {ended.unkept}")
     for notice in ended.answer.notices:
         chat.note(notice)
     if ended.answer.error is not None and ended.answer.full is None:
-        chat.note(str(ended.answer.error))
+        chat.note(f"{ended.answer.error}; /regenerate asks again")
     if ended.turn is None and ended.answer.error is None:
         chat.note("stopped before the first word; /regenerate answers it")
     chat.showing.refresh()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from edgellm.apps.chat.commands.keeping import recount
 from edgellm.apps.chat.conversations.records import Turn
 from edgellm.apps.chat.transcript.turns import TurnItem
-from edgellm.errors import UsageError
+from edgellm.errors import EdgeLLMError, UsageError
 
 if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
@@ -31,7 +31,7 @@ async def edit(chat: "ChatScreen", argument: str) -> None:
     _check_idle(chat)
     turn = selected(chat) or _last_question(chat)
     chat.editing = turn.id
-    chat.prompt.fill(turn.content)
+    chat.prompt.lend(turn.content)
     chat.prompt.focus()
     chat.transcript.put_cursor(turn.id)
     chat.showing.refresh()
@@ -40,49 +40,73 @@ async def edit(chat: "ChatScreen", argument: str) -> None:
 async def finish_edit(chat: "ChatScreen", text: str) -> None:
     """A question is asked again as it stands now; an answer is kept as it stands now."""
     assert chat.editing is not None
-    turn = chat.desk.conversation.turns[chat.editing]
+    from edgellm.apps.chat.commands.sending import answer, asking, settle
+
+    turn, ended = chat.desk.conversation.turns[chat.editing], None
+    try:
+        with asking(chat):
+            changed = await _keep_edit(chat, turn, text)
+            chat.leave_edit()
+            chat.show_conversation()
+            if turn.role == "user":
+                ended = await answer(chat, changed.id)
+    except EdgeLLMError:
+        if chat.editing is not None:
+            chat.prompt.give_back(text)
+        raise
+    if turn.role == "user":
+        await settle(chat, ended)
+    else:
+        await recount(chat)
+
+
+async def _keep_edit(chat: "ChatScreen", turn: Turn, text: str) -> Turn:
+    """The turn as it stands now, beside the one it was; a question keeps its files."""
+    desk = chat.desk
     if not text.strip() and not turn.attachments:
         raise UsageError("nothing is left of it; Esc leaves it as it was")
-    chat.editing = None
-    chat.transcript.put_cursor(None)
     if turn.role != "user":
-        await chat.desk.rewrite(turn, text)
-        chat.show_conversation()
-        await recount(chat)
-        return
-    from edgellm.apps.chat.commands.sending import answer
-
-    chat.desk.attachments = [*turn.attachments]
-    parent = chat.desk.conversation.parent(turn.id)
-    again = await chat.desk.add_user(text, chat.engine.name, parent=parent)
-    chat.show_conversation()
-    await answer(chat, again.id)
+        return await desk.rewrite(turn, text)
+    waiting, desk.attachments = desk.attachments, [*turn.attachments]
+    try:
+        parent = desk.conversation.parent(turn.id)
+        return await desk.add_user(text, chat.engine.name, parent=parent)
+    finally:
+        desk.attachments = waiting
 
 
 async def undo(chat: "ChatScreen", argument: str) -> None:
     """Go back to before the last question, which comes back into the prompt."""
     await chat.talk.stopped()
-    question = _last_question(chat)
+    question, before = _last_question(chat), _next_question(chat)
     await chat.desk.stand_at(chat.desk.conversation.parent(question.id))
     chat.show_conversation()
-    if not chat.prompt.text:
+    if chat.prompt.text in ("", before):
         chat.prompt.fill(question.content)
     await recount(chat)
 
 
 async def redo(chat: "ChatScreen", argument: str) -> None:
-    """Go forward again, by the newest turns."""
+    """Go forward again as far as one step of undo went back, by the newest turns."""
     _check_idle(chat)
     conversation = chat.desk.conversation
     later = conversation.children(conversation.head)
     if not later:
         raise UsageError("nothing was taken back here")
-    question = conversation.turns[later[-1]]
-    await chat.desk.stand_at(conversation.latest_leaf(later[-1]))
-    if chat.prompt.text == question.content:
-        chat.prompt.fill("")
+    turn = conversation.turns[later[-1]]
+    answers = conversation.children(turn.id) if turn.role == "user" else ()
+    await chat.desk.stand_at(answers[-1] if answers else turn.id)
+    if chat.prompt.text == turn.content:
+        chat.prompt.fill(_next_question(chat))
     chat.show_conversation()
     await recount(chat)
+
+
+def _next_question(chat: "ChatScreen") -> str:
+    """The question that was taken back here last, which stands in the prompt then."""
+    conversation = chat.desk.conversation
+    later = [conversation.turns[key] for key in conversation.children(conversation.head)]
+    return later[-1].content if later and later[-1].role == "user" else ""
 
 
 async def branch(chat: "ChatScreen", argument: str) -> None:
@@ -161,5 +185,8 @@ def _last_question(chat: "ChatScreen") -> Turn:
 
 
 def _check_idle(chat: "ChatScreen") -> None:
-    if chat.talk.is_busy:
-        raise UsageError("an answer is under way; Esc stops it")
+    """Raises UsageError."""
+    from edgellm.apps.chat.commands.sending import asking
+
+    with asking(chat):
+        pass

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from edgellm.apps.chat.commands.chats import leave as leave_conversation
+from edgellm.apps.chat.conversations import remembered
 from edgellm.apps.chat.dialogs.picker import Choice, Picker
 
 if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
+
+UNSENT = "unsent"  # what stood in the prompt is remembered under this name
 
 
 async def show_help(chat: "ChatScreen", argument: str) -> None:
@@ -34,14 +37,21 @@ async def theme(chat: "ChatScreen", argument: str) -> None:
     """The theme of that name, or one chosen from all."""
     names = sorted(chat.app.available_themes)
     chosen = argument or await chat.ask(
-        Picker("Colours", [Choice(name, Text(name)) for name in names])
+        Picker(
+            "Colours",
+            [Choice(name, Text(name)) for name in names],
+            pointed=names.index(chat.app.theme),
+        )
     )
     if chosen:
         await chat.app.wear_theme(chosen)  # type: ignore[attr-defined]
 
 
 async def leave(chat: "ChatScreen", argument: str) -> None:
-    """Leave once everything is kept."""
+    """Leave once everything is kept, what is not sent yet as well."""
     chat.tell("Keeping everything …")
-    await leave_conversation(chat)
-    chat.app.exit()
+    try:
+        await chat.desk.archive.do(remembered.remember, UNSENT, chat.prompt.own_text)
+        await leave_conversation(chat)
+    finally:  # a full disk holds nobody here
+        chat.app.exit()

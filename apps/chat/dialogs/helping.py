@@ -1,6 +1,7 @@
 """Every command with its key and its slash command."""
 
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,10 +13,19 @@ from edgellm.apps.chat.commands.table import COMMANDS, Command
 from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.chat.hints import Keys, shown_key
 
-_KEY_CELLS, _NAME_CELLS = 16, 24
+_KEY_CELLS, _NAME_CELLS = 14, 22
+_LEAST_CELLS = 24  # of a title, beside its key and name; else it stands below them
+_SCROLLING = (
+    ("page-up", "a page up"),
+    ("page-down", "a page down"),
+    ("beginning", "to the beginning"),
+    ("end", "to the end"),
+)
+_SCROLL_BAR_CELLS = 2
 _WRITING = (
     ("↑ ↓", "in an empty prompt: what was sent before"),
     ("/", "commands, completed with Tab; // begins a text with a slash"),
+    ("Ctrl+Z", "take back the last change of the text"),
     ("Ctrl+C", "copy what is selected; twice: leave"),
     ("Ctrl+D", "in an empty prompt: leave"),
 )
@@ -28,7 +38,7 @@ class HelpDialog(Dialog[None]):
     HelpDialog > Vertical { height: 90%; }
     HelpDialog > Vertical > VerticalScroll { height: 1fr; }
     """
-    KEYS: ClassVar[str] = "↑↓ scroll · Esc leaves · keys are changed under [keys] in config.toml"
+    KEYS: ClassVar[str] = "↑↓ scroll · Esc leaves · other keys: [keys] in config.toml"
 
     def __init__(self, keys: Keys) -> None:
         """keys: as they are now, by the names of config.toml."""
@@ -37,22 +47,31 @@ class HelpDialog(Dialog[None]):
 
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(can_focus=True):
-            yield Static(Text("\n").join(lines(self._keys)))
+            yield Static(id="page")
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
 
-def lines(keys: Keys) -> Iterator[Text]:
-    """The page, a line each."""
+    def _draw(self) -> None:
+        cells = self.query_one(VerticalScroll).size.width - _SCROLL_BAR_CELLS
+        self.query_one("#page", Static).update(Text("\n").join(lines(self._keys, cells)))
+
+
+def lines(keys: Keys, cells: int) -> Iterator[Text]:
+    """The page in a width, a line each."""
     yield Text("Writing", "bold")
-    yield Text(f"  {shown_key(keys['send']):<{_KEY_CELLS}}send")
-    yield Text(
-        f"  {shown_key(keys['newline']):<{_KEY_CELLS}}begin a line; Shift+Enter and Alt+Enter too, "
-        "where the terminal tells them apart"
-    )
+    newline = "begin a line; Shift+Enter and Alt+Enter too, where the terminal tells them apart"
+    for key, what in ((keys["send"], "send"), (keys["newline"], newline)):
+        yield from _entry(f"{shown_key(key):<{_KEY_CELLS}}", what, cells)
     for key, what in _WRITING:
-        yield Text(f"  {key:<{_KEY_CELLS}}{what}")
+        yield from _entry(f"{key:<{_KEY_CELLS}}", what, cells)
+    yield Text()
+    yield Text("What was said", "bold")
+    for name, what in _SCROLLING:
+        yield from _entry(f"{shown_key(keys[name]):<{_KEY_CELLS}}", what, cells)
     group = ""
     for command in COMMANDS:
         if command.group != group:
@@ -61,7 +80,19 @@ def lines(keys: Keys) -> Iterator[Text]:
             yield Text(group, "bold")
         name = f"/{command.name} {command.argument}".strip()
         key = shown_keys(keys, command)
-        yield Text(f"  {key:<{_KEY_CELLS}}{name:<{_NAME_CELLS}}{command.title}")
+        yield from _entry(f"{key:<{_KEY_CELLS}}{name:<{_NAME_CELLS}} ", command.title, cells)
+
+
+def _entry(head: str, title: str, cells: int) -> Iterator[Text]:
+    """A title beside its head, each line of it; below where that leaves too little room."""
+    head = f"  {head}"
+    if cells - len(head) >= _LEAST_CELLS:
+        first, *rest = wrap(title, cells - len(head))
+        yield Text(head + first)
+        yield from (Text(" " * len(head) + line) for line in rest)
+        return
+    yield Text(head.rstrip())
+    yield from (Text(f"    {line}", "dim") for line in wrap(title, max(cells - 4, 8)))
 
 
 def shown_keys(keys: Keys, command: Command) -> str:

@@ -59,14 +59,20 @@ class Picker(Dialog[T]):
         note: str = "",
         empty: str = "Nothing is here yet.",
         has_search: bool = True,
+        pointed: int | None = 0,
     ) -> None:
-        """note: said above the list. empty: said in place of it."""
+        """note: said above the list. empty: said in place of it.
+
+        pointed: the row that Enter takes at first. None where nobody has asked for this: an Enter
+        which was meant for something else takes nothing then.
+        """
         super().__init__(title)
         self._choices = list(choices)
         self._shown = self._choices
         self._note = note
         self._empty = empty
         self._has_search = has_search
+        self._pointed = pointed
 
     @property
     def key_line(self) -> str:
@@ -80,7 +86,7 @@ class Picker(Dialog[T]):
         yield OptionList(id="rows")
 
     def on_mount(self) -> None:
-        self._fill()
+        self._fill(self._pointed)
         if not self._has_search:
             self.query_one(OptionList).focus()
 
@@ -129,7 +135,8 @@ class Picker(Dialog[T]):
     def action_step(self, step: int) -> None:
         rows = self.query_one(OptionList)
         if self._shown:
-            at = (rows.highlighted or 0) + step
+            before = rows.highlighted
+            at = (-1 if step > 0 else 0) + step if before is None else before + step
             last = len(self._shown) - 1
             rows.highlighted = min(max(at, 0), last) if abs(step) > 1 else at % (last + 1)
 
@@ -141,12 +148,14 @@ class Picker(Dialog[T]):
             if choice.is_fixed or all(word in choice.searched for word in words)
         ]
 
-    def _fill(self, at: int = 0) -> None:
+    def _fill(self, at: int | None = 0) -> None:
         rows = self.query_one(OptionList)
         rows.clear_options()
         if not self._shown:
-            rows.add_option(Option(Text(self._empty, "dim"), disabled=True))
+            why = f"Nothing has “{self.typed}”." if self._choices else self._empty
+            rows.add_option(Option(Text(why, "dim"), disabled=True))
             return
+        rows.set_class(all(choice.row.no_wrap for choice in self._shown), "-cut")
         rows.add_options([Option(choice.row) for choice in self._shown])
         rows.highlighted = at
 
@@ -155,10 +164,11 @@ class Picker(Dialog[T]):
             self.take(self._shown[index].value)
 
 
-def confirm(question: str, yes: str, no: str = "No, leave it as it is") -> Picker[bool]:
-    """Ask before something that cannot be undone; "no" comes first."""
+def confirm(title: str, note: str, yes: str, no: str = "No, leave it as it is") -> Picker[bool]:
+    """Ask before something that cannot be undone; "no" comes first. note: wraps, unlike a title."""
     return Picker(
-        question,
+        title,
         [Choice(False, Text(no)), Choice(True, Text(yes))],
+        note=note,
         has_search=False,
     )

@@ -13,6 +13,7 @@ from edgellm.apps.chat.conversations.records import Hit
 from edgellm.apps.chat.conversations.search import search
 from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.terminal_text import harmless, one_line
+from edgellm.errors import EdgeLLMError
 
 PAUSE_S = 0.15  # after a key before it is searched
 _MOST = 100
@@ -44,7 +45,7 @@ class SearchDialog(Dialog[Hit]):
         self._hits: list[Hit] = []
 
     def compose_body(self) -> ComposeResult:
-        yield Input(self._words, placeholder="words, each of which must be there")
+        yield Input(self._words, placeholder="words, each of which must be there", compact=True)
         yield OptionList()
 
     def on_mount(self) -> None:
@@ -77,7 +78,12 @@ class SearchDialog(Dialog[Hit]):
             self._show([], "")
             return
         await asyncio.sleep(PAUSE_S)
-        self._show(await self._archive.do(search, words, _MOST), words)
+        try:
+            hits = await self._archive.do(search, words, _MOST)
+        except EdgeLLMError as error:
+            self._say(str(error))
+        else:
+            self._show(hits, words)
 
     def _show(self, hits: list[Hit], words: str) -> None:
         self._hits = hits
@@ -87,7 +93,14 @@ class SearchDialog(Dialog[Hit]):
             rows.add_options([Option(_row(hit)) for hit in hits])
             rows.highlighted = 0
         elif words:
-            rows.add_option(Option(Text(f"Nothing has “{one_line(words)}”.", "dim"), disabled=True))
+            self._say(f"Nothing has “{one_line(words)}”.")
+
+    def _say(self, text: str) -> None:
+        """In place of what is found."""
+        rows = self.query_one(OptionList)
+        rows.clear_options()
+        self._hits = []
+        rows.add_option(Option(Text(harmless(text), "dim"), disabled=True))
 
 
 def _row(hit: Hit) -> Text:

@@ -21,8 +21,8 @@ _FIELDS = {
     "repeat_penalty": "1 is none",
     "seed": "the same seed gives the same text",
     "max_tokens": "of one answer",
-    "thinking": "on, off or auto, where the model lets one choose",
-    "when_full": "ask, or trim: leave out the oldest turns, and say so",
+    "thinking": "on or off, where it can be chosen",
+    "when_full": "ask, or trim the oldest turns",
 }
 
 
@@ -35,9 +35,9 @@ class SettingsDialog(Dialog[Settings]):
         & > .problem { color: $text-error; height: auto; }
     }
     SettingsDialog Horizontal { height: 1; }
-    SettingsDialog Label { width: 16; }
+    SettingsDialog Label { width: 15; }
     SettingsDialog Input {
-        width: 16; border: none; height: 1; padding: 0; background: $panel;
+        width: 12; border: none; height: 1; padding: 0; background: $panel;
     }
     SettingsDialog Static.hint { width: 1fr; padding: 0 1; color: $text-muted; }
     """
@@ -77,12 +77,13 @@ class SettingsDialog(Dialog[Settings]):
 
     def action_take(self) -> None:
         settings = self._settings
-        try:
-            for field in self.query(Input):
+        for field in self.query(Input):
+            try:
                 settings = settings.changed(str(field.id), field.value)
-        except UsageError as error:
-            self.query_one(".problem", Static).update(Text(str(error)))
-            return
+            except UsageError as error:
+                self.query_one(".problem", Static).update(Text(str(error)))
+                field.focus()
+                return
         self.dismiss(settings)
 
 

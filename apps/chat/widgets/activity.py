@@ -1,56 +1,111 @@
-"""One line above the prompt that says what is going on, and what one may do about it."""
+"""What is said above the prompt: what is going on, what one may do about it, what went wrong."""
 
+from collections.abc import Sequence
+
+from rich.cells import cell_len
 from rich.text import Text
+from textual.geometry import Size
 from textual.widget import Widget
 
 from edgellm.apps.chat.answering.answer import READING, THINKING, WAITING, Answer
 from edgellm.apps.chat.answering.engine import Engine, State
 from edgellm.apps.chat.hearing import Hearing
 from edgellm.apps.chat.widgets import figures
-from edgellm.apps.terminal_text import one_line
+from edgellm.apps.terminal_text import harmless, one_line
 from edgellm.progress import Progress
 from edgellm.units import format_bytes
 
 _BAR_CELLS, _WORK_BAR_CELLS = 12, 8
 _STOP = "  Esc stops"
+_GAP_CELLS = 2  # before what stands at the right
+_MOST_LINES = 6  # of an error; a terminal has little room
 
 
 class ActivityLine(Widget):
-    """Shows a text; empty when nothing is going on."""
+    """One line, or as many as something takes that has to be read; empty where nothing goes on."""
 
     DEFAULT_CSS = """
-    ActivityLine { height: 1; padding: 0 2; color: $text-muted; }
+    ActivityLine { height: auto; padding: 0 2; color: $text-muted; }
     ActivityLine:ansi { color: ansi_default; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._text = Text()
+        self._asides: Sequence[str] = ()
 
-    def show(self, text: Text) -> None:
-        if text != self._text:
-            self._text = text
-            self.refresh()
+    @property
+    def cells(self) -> int:
+        """Of a line."""
+        return self.content_size.width
+
+    def show(self, text: Text, asides: Sequence[str] = ()) -> None:
+        """Show a text, wrapped where it is long.
+
+        asides: the first for which there is room stands at the right of its only line.
+        """
+        if (text, asides) == (self._text, self._asides):
+            return
+        before = self._height(self.cells)
+        self._text, self._asides = text, asides
+        self.refresh(layout=self._height(self.cells) != before)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return self._height(width)
 
     def render(self) -> Text:
-        return self._text
+        lines = self._lines(self.cells)
+        room = self.cells - lines[0].cell_len
+        for aside in self._asides if len(lines) == 1 else ():
+            gap = room - cell_len(aside)
+            if gap >= _GAP_CELLS:
+                lines[0].append(" " * gap).append(aside, "bold")
+                break
+        return Text("\n").join(lines)
+
+    def _height(self, width: int) -> int:
+        return len(self._lines(width))
+
+    def _lines(self, width: int) -> list[Text]:
+        """At most _MOST_LINES; one where there is nothing."""
+        width = max(width, 1)
+        if self._text.cell_len <= width and "\n" not in self._text.plain:
+            return [self._text.copy()]
+        lines = list(self._text.wrap(self.app.console, width))
+        for line in lines:
+            line.rstrip()
+        if len(lines) > _MOST_LINES:
+            del lines[_MOST_LINES:]
+            lines[-1].truncate(width - 1)
+            lines[-1].append("…")
+        return lines
 
 
-def of_load(engine: Engine, cells: int) -> Text:
-    """Where a load is, or why there is no model."""
+def fitting(candidates: Sequence[str], cells: int) -> str:
+    """The first that fits in a line; the last where none does."""
+    return next((one for one in candidates if cell_len(one) <= cells), candidates[-1])
+
+
+def of_load(engine: Engine, cells: int, choose: str = "/model") -> Text:
+    """Where a load is, or why there is no model. choose: the key that lets one choose."""
     if engine.state is State.LOADING:
         text = _of_loading(engine, cells - len(_STOP))
         return text.append(_STOP)
     if engine.state is State.FAILED and engine.error is not None:
-        return Text(f"no model: {engine.error}", "red", no_wrap=True, overflow="ellipsis")
+        if engine.was_stopped:
+            return Text(f"the load was stopped; {choose} chooses a model, /reload tries again")
+        why = harmless(str(engine.error))
+        return Text(f"no model: {why} · {choose} chooses another, /reload tries again", "red")
+    if engine.state is State.EMPTY:
+        return Text(f"no model is loaded; {choose} chooses one")
     return Text()
 
 
 def _of_loading(engine: Engine, cells: int) -> Text:
     if engine.fraction is None:  # of the weights; before that the model is found, or made
         return of_work(f"loading {engine.name}", engine.hearing, cells)
-    drawn = figures.bar(engine.fraction, _BAR_CELLS)
-    return Text(f"loading {engine.name} {drawn} {100 * engine.fraction:.0f} %")
+    drawn = f"{figures.bar(engine.fraction, _BAR_CELLS)} {100 * engine.fraction:.0f} %"
+    return Text(fitting((f"loading {engine.name} {drawn}", f"loading {drawn}"), cells))
 
 
 def of_work(doing: str, hearing: Hearing, cells: int) -> Text:
@@ -74,24 +129,35 @@ def _amount(progress: Progress) -> str:
     return f"{done} of {total} {progress.unit}"
 
 
-def of_answer(answer: Answer) -> Text:
-    """Where an answer is: reading with its cached part, thinking, writing."""
+def of_answer(answer: Answer, cells: int, aside: str = "") -> Text:
+    """Where an answer is: reading with its cached part, thinking, writing; how to stop it.
+
+    aside: what the answer is for, where it becomes no turn.
+    """
     if answer.phase == WAITING:
-        return Text("asking …  Esc stops")
-    if answer.phase == READING and answer.prefill is not None:
-        return _of_prefill(answer)
-    doing = "thinking" if answer.phase == THINKING else "writing"
-    rate = answer.tokens_per_s
-    speed = "" if rate is None else f" · {figures.rate(rate)} tokens/s"
-    return Text(f"{doing} · {figures.count(answer.tokens)} tokens{speed}  Esc stops")
+        said = ["asking …"]
+    elif answer.phase == READING and answer.prefill is not None:
+        said = _of_prefill(answer)
+    else:
+        doing = "thinking" if answer.phase == THINKING else "writing"
+        rate = answer.tokens_per_s
+        speed = "" if rate is None else f" · {figures.rate(rate)} tokens/s"
+        said = [f"{doing} · {figures.counted(answer.tokens, 'token')}{speed}", doing + speed, doing]
+    prefix = f"{aside}: " if aside else ""
+    return Text(prefix + fitting(said, cells - len(prefix + _STOP)) + _STOP)
 
 
-def _of_prefill(answer: Answer) -> Text:
+def _of_prefill(answer: Answer) -> list[str]:
+    """The longest first."""
     prefill, left_s = answer.prefill, answer.prefill_left_s
     assert prefill is not None
     drawn = figures.bar(prefill.processed / prefill.total if prefill.total else 1.0, _BAR_CELLS)
     left = "" if left_s is None else f" · {figures.duration(left_s)} left"
-    return Text(
-        f"reading {figures.count(prefill.processed)}/{figures.count(prefill.total)} tokens "
-        f"{drawn} {figures.count(prefill.cached)} cached{left}  Esc stops"
-    )
+    doing = f"reading {figures.count(prefill.processed)}/{figures.count(prefill.total)}"
+    cached = f"{figures.count(prefill.cached)} cached"
+    return [
+        f"{doing} tokens {drawn} {cached}{left}",
+        f"{doing} tokens · {cached}{left}",
+        f"{doing} tokens{left}",
+        doing,
+    ]

@@ -14,6 +14,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, what: str) -> str:
+    """A number with what it counts: "1 token", "1,200 tokens"."""
+    return f"{count(number)} {what}" if number == 1 else f"{count(number)} {what}s"
+
+
 def rate(tokens_per_s: float) -> str:
     """Tokens per second with three figures at most."""
     return f"{tokens_per_s:.0f}" if tokens_per_s >= 100 else f"{tokens_per_s:.1f}"

@@ -15,7 +15,13 @@ from edgellm.apps.chat.widgets.completions import matching
 MOST_LINES = 10
 MOST_CHARACTERS = 8 << 20  # of one paste; files are attached instead
 # Keys of TextArea that the chat has other uses for.
-_TAKEN = frozenset({"ctrl+f", "ctrl+y", "f6", "f7", "ctrl+d", "up", "down"})
+_TAKEN = frozenset({"ctrl+f", "ctrl+y", "f6", "f7", "ctrl+d", "up", "down", "pageup", "pagedown"})
+_MODIFIERS = ("alt+", "ctrl+", "super+", "hyper+", "meta+")  # with these a key writes nothing
+
+
+def writes(key: events.Key) -> bool:
+    """Whether a key stands for a character to be written: terminals send Alt+Z with a "z"."""
+    return key.is_printable and bool(key.character) and not key.key.startswith(_MODIFIERS)
 
 
 def editing_keys() -> list[BindingType]:
@@ -53,6 +59,8 @@ class Prompt(TextArea, inherit_bindings=False):
         ),
         Binding("up", "up", "Up, or an earlier prompt", show=False, id="prompt.up"),
         Binding("down", "down", "Down, or a later prompt", show=False, id="prompt.down"),
+        Binding("pageup", "page(-1)", "A page up", show=False, id="prompt.page-up"),
+        Binding("pagedown", "page(1)", "A page down", show=False, id="prompt.page-down"),
         Binding("tab", "complete", "Complete a command", show=False, id="prompt.complete"),
         Binding("ctrl+d", "delete_or_leave", "Delete, or leave", show=False, id="prompt.leave"),
         *editing_keys(),
@@ -68,15 +76,20 @@ class Prompt(TextArea, inherit_bindings=False):
     class Completing(Message):
         """A key for the list of commands: a step in it, or 0 to take the one that is chosen."""
 
-        def __init__(self, step: int) -> None:
+        def __init__(self, step: int, *, is_done: bool = False) -> None:
+            """is_done: what is taken is done as well, where it needs no more words."""
             super().__init__()
             self.step = step
+            self.is_done = is_done
 
     class Leaving(Message):
         """Ctrl+D in an empty prompt."""
 
     class Interrupted(Message):
         """Ctrl+C where nothing is selected."""
+
+    class Refused(Message):
+        """A paste was too long."""
 
     def __init__(self, placeholder: str = "", *, id: str | None = None) -> None:
         super().__init__(
@@ -90,6 +103,7 @@ class Prompt(TextArea, inherit_bindings=False):
         self._history: list[str] = []  # latest first
         self._recalled = -1  # which of them is shown; -1 is what was written here
         self._own = ""  # what was written here, while an older text is shown
+        self._aside: str | None = None  # what was written here, while another text is edited
 
     @property
     def is_completing(self) -> bool:
@@ -102,9 +116,25 @@ class Prompt(TextArea, inherit_bindings=False):
         self._recalled = -1
 
     def fill(self, text: str) -> None:
-        """Put a text in, with the cursor behind it."""
-        self.text = text
+        """Put a text in, with the cursor behind it; undoing that brings back what was there."""
+        self.replace(text, (0, 0), self.document.end)
         self.move_cursor(self.document.end)
+
+    def lend(self, text: str) -> None:
+        """Let another text be edited here; `restore` brings back what was written."""
+        if self._aside is None:
+            self._aside = self.text
+        self.fill(text)
+
+    def restore(self) -> None:
+        """Show again what was written before another text was edited."""
+        self.fill(self._aside or "")
+        self._aside = None
+
+    @property
+    def own_text(self) -> str:
+        """What was written here, whatever is shown."""
+        return self.text if self._aside is None else self._aside
 
     def give_back(self, text: str) -> None:
         """Put a text that was not taken in front of what is written by now."""
@@ -112,7 +142,7 @@ class Prompt(TextArea, inherit_bindings=False):
 
     def action_send(self) -> None:
         if self.is_completing:
-            self.post_message(self.Completing(0))
+            self.post_message(self.Completing(0, is_done=True))
             return
         text = self.text
         if text.strip() and self._history[:1] != [text]:
@@ -122,9 +152,10 @@ class Prompt(TextArea, inherit_bindings=False):
         self.post_message(self.Submitted(text))
 
     def action_complete(self) -> None:
-        if not self.is_completing:
+        if self.is_completing:
+            self.post_message(self.Completing(0))
+        elif not self.text.startswith("/"):  # a command that is whole needs nothing
             raise SkipAction
-        self.post_message(self.Completing(0))
 
     def action_newline(self) -> None:
         self.insert("\n")
@@ -145,6 +176,15 @@ class Prompt(TextArea, inherit_bindings=False):
             self._recall(self._recalled - 1)
         else:
             self.action_cursor_down()
+
+    def action_page(self, step: int) -> None:
+        """In a text that is longer than what is seen of it; else whoever is around may do it."""
+        if not self.max_scroll_y:
+            raise SkipAction
+        if step < 0:
+            self.action_cursor_page_up()
+        else:
+            self.action_cursor_page_down()
 
     def action_copy(self) -> None:
         if self.selected_text:
@@ -167,22 +207,18 @@ class Prompt(TextArea, inherit_bindings=False):
         bound = self._bindings.copy()
         bound.apply_keymap(self.app._keymap)
         for binding in bound.key_to_bindings.get(event.key, ()):
-            event.stop()
-            event.prevent_default()
-            try:
-                await self.run_action(binding.action)
-            except SkipAction:
-                continue
-            return
+            if await self.app.run_action(binding.action, self):
+                event.stop()
+                event.prevent_default()
+                return
+        if not writes(event):
+            event.prevent_default()  # TextArea would write the letter of Alt+Z
 
     async def _on_paste(self, event: events.Paste) -> None:
+        event.stop()  # the screen would bring it here again
         if len(event.text) > MOST_CHARACTERS:
-            event.stop()
             event.prevent_default()
-            self.app.notify(
-                "That paste is too long for a prompt; save it to a file and /attach it.",
-                severity="warning",
-            )
+            self.post_message(self.Refused())
 
     def _recall(self, index: int) -> None:
         if not -1 <= index < len(self._history):

@@ -101,6 +101,8 @@ def test_it_works_in_a_small_terminal(home: Path, size: tuple[int, int]) -> None
         terminal.type("/he")
         terminal.wait_for("/help")
         terminal.press("Tab")
+        terminal.wait_for("│ /help ")
+        terminal.press("Enter")
         terminal.wait_for("Keys and commands")
         terminal.press("Escape")  # alone: with the next key at once it would be Alt with that
         terminal.wait_for(lambda screen: "Keys and commands" not in screen)

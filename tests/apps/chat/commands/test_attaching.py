@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 
 from edgellm.apps.chat.commands.attaching import MOST_BYTES, path_of, read_attachment
 from edgellm.errors import InputError
@@ -19,7 +20,7 @@ def test_a_file_is_counted_before_it_is_attached_and_sent_with_the_question(tmp_
             await chat.send(f"/attach '{note}'")
             await chat.until(lambda: chat.dialog)
             assert chat.dialog is not None
-            assert "tokens" in str(chat.dialog.query_one("Vertical").border_title)
+            assert "tokens" in str(chat.dialog.query_one(".note", Static).render())
             await chat.press("down", "enter")
             await chat.settle()
             assert "my note.txt" in str(chat.chat.query_one("#attached").render())

@@ -21,8 +21,8 @@ async def fill(chat: Driver) -> None:
     assert isinstance(chat.dialog, Picker)
 
 
-async def choose(chat: Driver, down: int) -> None:
-    await chat.press(*["down"] * down, "enter")
+async def choose(chat: Driver, row: int) -> None:
+    await chat.press(*["down"] * (row + 1), "enter")  # none is chosen at first
     await chat.settle()
 
 

@@ -166,7 +166,7 @@ def test_an_empty_store_offers_the_model_that_comes_along(
     async def script() -> None:
         async with asking(ModelDialog(fake_engine(), Store(home))) as asked:
             await filled(asked)
-            assert "converted when it is loaded first" in asked.pointed
+            assert "made at first use" in asked.pointed
             await asked.press("enter")
             await asked.until(lambda: asked.answers == ["novelist-7m"])
 
