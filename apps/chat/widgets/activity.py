@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from edgellm.apps.chat.answering.answer import READING, THINKING, WAITING, Answer
 from edgellm.apps.chat.answering.engine import Engine, State
-from edgellm.apps.chat.hearing import Hearing
+from edgellm.apps.chat.hearing import Hearing, Phase
 from edgellm.apps.chat.widgets import figures
 from edgellm.apps.terminal_text import harmless, one_line
 from edgellm.progress import Progress
@@ -102,23 +102,36 @@ def of_load(engine: Engine, cells: int, choose: str = "/model") -> Text:
 
 
 def _of_loading(engine: Engine, cells: int) -> Text:
+    doing = f"loading {one_line(engine.name)}"
     if engine.fraction is None:  # of the weights; before that the model is found, or made
-        return of_work(f"loading {engine.name}", engine.hearing, cells)
-    drawn = f"{figures.bar(engine.fraction, _BAR_CELLS)} {100 * engine.fraction:.0f} %"
-    return Text(fitting((f"loading {engine.name} {drawn}", f"loading {drawn}"), cells))
+        return of_work(doing, engine.hearing, cells)
+    share = f"{100 * engine.fraction:.0f} %"
+    drawn = f"{figures.bar(engine.fraction, _BAR_CELLS)} {share}"
+    return Text(fitting((f"{doing} {drawn}", f"loading {drawn}", f"loading {share}"), cells))
 
 
 def of_work(doing: str, hearing: Hearing, cells: int) -> Text:
-    """Where work is, and how long its phase goes on; the amounts where there is room."""
+    """Where work is, and how long its phase goes on: as much of it as fits in a line.
+
+    doing: its first word says enough where there is no more room.
+    """
     if hearing.phase is None:
-        return Text(f"{doing} …")
-    progress, left_s = hearing.phase.progress, hearing.phase.left_s
+        said = [f"{doing} …", f"{doing.split()[0]} …"]
+    else:
+        said = _of_phase(hearing.phase)
+        said[:0] = [f"{doing}: {one}" for one in said[:2]]
+    return Text(fitting(said, cells), no_wrap=True)
+
+
+def _of_phase(phase: Phase) -> list[str]:
+    """The longest first."""
+    progress, left_s = phase.progress, phase.left_s
     share = progress.done / progress.total if progress.total else 0.0
     bar = f"{figures.bar(share, _WORK_BAR_CELLS)} {100 * share:.0f} %"
     left = "" if left_s is None else f" · {figures.duration(left_s)} left"
-    text = Text(f"{doing}: {one_line(progress.phase)} {bar}{left}", no_wrap=True)
-    amount = f" · {_amount(progress)}"
-    return text.append(amount) if text.cell_len + len(amount) <= cells else text
+    name = one_line(progress.phase)
+    with_amount = f"{name} {bar}{left} · {_amount(progress)}"
+    return [with_amount, f"{name} {bar}{left}", f"{name} {bar}", bar]
 
 
 def _amount(progress: Progress) -> str:
@@ -143,8 +156,9 @@ def of_answer(answer: Answer, cells: int, aside: str = "") -> Text:
         rate = answer.tokens_per_s
         speed = "" if rate is None else f" · {figures.rate(rate)} tokens/s"
         said = [f"{doing} · {figures.counted(answer.tokens, 'token')}{speed}", doing + speed, doing]
-    prefix = f"{aside}: " if aside else ""
-    return Text(prefix + fitting(said, cells - len(prefix + _STOP)) + _STOP)
+    if aside:
+        said = [*(f"{aside}: {one}" for one in said), aside]
+    return Text(fitting(said, cells - len(_STOP)) + _STOP)
 
 
 def _of_prefill(answer: Answer) -> list[str]:
@@ -160,4 +174,5 @@ def _of_prefill(answer: Answer) -> list[str]:
         f"{doing} tokens · {cached}{left}",
         f"{doing} tokens{left}",
         doing,
+        "reading",
     ]

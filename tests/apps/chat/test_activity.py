@@ -1,12 +1,19 @@
 """The line that says what is going on."""
 
+import pytest
+from rich.cells import cell_len
+
 from edgellm.apps.chat.answering.answer import Answer
 from edgellm.apps.chat.answering.engine import Engine, State
 from edgellm.apps.chat.hearing import Hearing
 from edgellm.apps.chat.widgets.activity import of_answer, of_load, of_work
+from edgellm.apps.chat.widgets.figures import counted
 from edgellm.errors import InputError
-from edgellm.events import PrefillProgress, ReasoningDelta, TextDelta
+from edgellm.events import Event, PrefillProgress, ReasoningDelta, TextDelta
 from edgellm.progress import Progress
+
+READING = (PrefillProgress(100_000, 100_000, 900_000), PrefillProgress(100_000, 100_001, 900_000))
+WIDTHS = range(24, 100)
 
 
 def test_reading_says_what_is_cached_read_and_left() -> None:
@@ -56,3 +63,54 @@ def test_work_says_how_long_it_goes_on() -> None:
     now_s[0] = 2.0
     hearing.progress(Progress("disturb", 20, 100, unit="tokens"))
     assert "20 % · 8.0 s left · 20 of 100 tokens" in of_work("planning", hearing, 80).plain
+
+
+@pytest.mark.parametrize("aside", ["", "summing up"])
+@pytest.mark.parametrize(
+    ("events", "whole"),
+    [
+        ((), "asking …"),
+        (READING, "100,001/900,000 tokens ━─────────── 100,000 cached"),
+        ((ReasoningDelta("a"),) * 1_234, "thinking · 1,234 tokens · "),
+        ((TextDelta("a"),) * 1_234, "writing · 1,234 tokens · "),
+    ],
+    ids=["asking", "reading", "thinking", "writing"],
+)
+def test_an_answer_fits_in_any_width_and_says_how_to_stop_it(
+    events: tuple[Event, ...], whole: str, aside: str
+) -> None:
+    now_s = [0.0]
+    answer = Answer(lambda: now_s[0])
+    for event in events:
+        now_s[0] += 0.001
+        answer.hear(event)
+    lines = [of_answer(answer, cells, aside).plain for cells in WIDTHS]
+    assert all(cell_len(line) <= cells for line, cells in zip(lines, WIDTHS, strict=True))
+    assert all(line.startswith(aside) and line.endswith("  Esc stops") for line in lines)
+    assert whole in lines[-1]
+
+
+@pytest.mark.parametrize("stage", ["found", "made", "read"])
+def test_a_load_fits_in_any_width_and_says_how_to_stop_it(stage: str) -> None:
+    now_s = [0.0]
+    engine = Engine({})
+    engine.reference, engine.state = "a-heron-of-a-very-long-name", State.LOADING
+    engine.hearing = Hearing(lambda: now_s[0])
+    if stage == "made":
+        engine.hearing.progress(Progress("quantize", 0, 5 << 30))
+        now_s[0] = 2.0
+        engine.hearing.progress(Progress("quantize", 1 << 30, 5 << 30))
+    elif stage == "read":
+        engine.fraction = 1.0
+    lines = [of_load(engine, cells).plain for cells in WIDTHS]
+    assert all(cell_len(line) <= cells for line, cells in zip(lines, WIDTHS, strict=True))
+    assert all(line.endswith("  Esc stops") for line in lines)
+    assert lines[0].startswith("━" if stage == "made" else "loading")
+    assert lines[-1].startswith(f"loading {engine.reference}")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 tokens"), (1, "1 token"), (1_200, "1,200 tokens")]
+)
+def test_a_number_stands_with_what_it_counts(number: int, text: str) -> None:
+    assert counted(number, "token") == text
