@@ -58,6 +58,7 @@ class Talk:
         self._stream: AsyncStream | None = None
         self._draft: Draft | None = None
         self._owed: list[Callable[[], Awaitable[None]]] = []  # the ends of answers not kept yet
+        self._keeping = asyncio.Lock()  # each of them is kept once, whoever sees to it
         self._is_stopping = False  # asked for, perhaps before there was a stream
         self._idle = asyncio.Event()
         self._idle.set()
@@ -171,14 +172,15 @@ class Talk:
     async def _keep_owed(self) -> EdgeLLMError | None:
         """Keep answers whole, those as well that could not be before; why that is not possible."""
         refused = None
-        while self._owed:
-            try:
-                await self._owed[0]()
-            except OutputError as error:
-                return error  # a full disk may have room the next time
-            except EdgeLLMError as error:
-                refused = error
-            del self._owed[0]
+        async with self._keeping:
+            while self._owed:
+                try:
+                    await self._owed[0]()
+                except OutputError as error:
+                    return error  # a full disk may have room the next time
+                except EdgeLLMError as error:
+                    refused = error
+                del self._owed[0]
         return refused
 
     async def _trimmed(self, answer: Answer) -> Cut | None:

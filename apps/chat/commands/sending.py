@@ -101,16 +101,24 @@ async def answer(chat: "ChatScreen", question: int) -> Ended | None:
     None where that does not come about, as somebody went elsewhere meanwhile.
     """
     conversation = chat.desk.conversation
-    if not await ready(chat):
-        chat.note("not answered yet; once there is a model, /regenerate answers it")
+
+    def is_open() -> bool:
+        return chat.desk.conversation is conversation and conversation.head == question
+
+    is_ready = await ready(chat)
+    if not is_open():
         return None
-    if chat.desk.conversation is not conversation or conversation.head != question:
+    if not is_ready:
+        chat.note("not answered yet; once there is a model, /regenerate answers it")
         return None
     ended = await _replied(chat, question)
     if not _died_before(ended):
         return ended
     chat.transcript.take_out(ended.begun)
-    if not await _loaded_again(chat):
+    is_ready = await _loaded_again(chat)
+    if not is_open():
+        return None
+    if not is_ready:
         return ended
     chat.note("the engine had ended by itself; it was loaded again")
     return await _replied(chat, question)
@@ -133,6 +141,9 @@ def _died_before(ended: Ended) -> bool:
 async def ready(chat: "ChatScreen") -> bool:
     """Wait for the model, load it again after a failure, or let one be chosen."""
     engine = chat.engine
+    if not chat.begun.is_set():
+        await chat.begun.wait()
+        return engine.is_ready
     if engine.state is State.LOADING:
         return await engine.settled()
     if engine.is_ready:
