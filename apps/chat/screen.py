@@ -1,5 +1,6 @@
 """The chat's screen: what stands where, and which key and message leads to which command."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from time import monotonic
@@ -74,6 +75,7 @@ class ChatScreen(Screen[None]):
         self.talk = Talk(desk, engine, begun=self._begun, unsaved=self._unsaved)
         self.showing = Showing(self)
         self.editing: int | None = None  # the turn whose text is in the prompt
+        self.begun = asyncio.Event()  # the first model is loaded, or there is none
         self.is_asking = False  # a question is being kept, waits for the model, or is answered
         self._interrupted_s = -AGAIN_S
         self._notices = 0  # lines in the transcript that nothing keeps

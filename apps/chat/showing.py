@@ -48,7 +48,6 @@ class Showing:
         self.machine: Machine | None = None
         self._said: tuple[Text, float] | None = None  # (what was said, until when)
         self.used_tokens: int | None = None  # of the context, by the open conversation
-        self.is_begun = False  # the model is on its way, or it is known that none is
 
     def start(self) -> None:
         """Begin to look, once the widgets are there."""
@@ -168,9 +167,10 @@ class Showing:
     def _activity(self, cells: int) -> Text:
         """What is of most interest now: what was said, what is going on, what may be done."""
         chat, answer, item = self._chat, self._chat.talk.answer, self._chat.transcript.cursor
+        is_without = chat.engine.state is State.EMPTY and chat.begun.is_set()
         if self._said is not None and self._said[1] > perf_counter():
             return self._said[0]
-        if chat.engine.state is not State.READY and self.is_begun:
+        if chat.engine.state in (State.LOADING, State.FAILED) or is_without:
             return activity.of_load(chat.engine, cells, shown_key(chat.keys["model"]))
         if chat.talk.is_busy and answer is not None:
             return activity.of_answer(answer, cells, chat.talk.aside)

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 LAST_MODEL = "model"  # remembered under this name
 
 
+async def begin(chat: "ChatScreen", reference: str | None) -> None:
+    """Load the first model, or let it be chosen; questions wait for that."""
+    try:
+        if reference:
+            await load(chat, reference)
+        else:
+            await choose(chat, "")
+    finally:
+        chat.begun.set()
+        chat.showing.refresh()
+
+
 async def load(chat: "ChatScreen", reference: str, changed: LoadSettings | None = None) -> bool:
     """Load a model in place of the one there is; whether that went well.
 

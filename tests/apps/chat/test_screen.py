@@ -1,5 +1,6 @@
 """Keys and pastes as terminals send them, and what is said above the prompt."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from rich.cells import cell_len
 from textual import events
 
 from edgellm.apps.chat import showing
+from edgellm.apps.chat.commands import models
 from edgellm.apps.chat.conversations.archive import Archive
+from edgellm.apps.chat.screen import ChatScreen
 from edgellm.apps.chat.widgets.activity import ActivityLine
 from edgellm.errors import IntegrityError
 from edgellm.testing import FakeRuntime
@@ -268,5 +271,28 @@ def test_long_texts_are_said_for_longer(tmp_path: Path, monkeypatch: pytest.Monk
                 chat.chat.tell(text)
                 now_s[0] += 6
                 assert bool(chat.chat.showing.said) == is_said
+
+    run(script())
+
+
+def test_a_question_typed_before_the_first_load_began_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script() -> None:
+        is_due, begin = asyncio.Event(), models.begin
+
+        async def begin_late(chat: ChatScreen, reference: str | None) -> None:
+            await is_due.wait()
+            await begin(chat, reference)
+
+        monkeypatch.setattr(models, "begin", begin_late)
+        async with chatting(tmp_path, wait=False) as chat:
+            await chat.type("hello")
+            await chat.press("enter")
+            await chat.until(lambda: chat.said == ["hello"])
+            await chat.pilot.pause()
+            assert chat.dialog is None
+            is_due.set()
+            await chat.until(lambda: chat.said == ["hello", "hello"])
 
     run(script())
