@@ -133,17 +133,12 @@ class ChatApp(App[None], inherit_bindings=False):
 
     async def _begin(self, screen: ChatScreen) -> None:
         """What may come after the first paint: the model, old questions, the list of chats."""
-        from edgellm.apps.chat.commands.models import LAST_MODEL, load
+        from edgellm.apps.chat.commands.models import LAST_MODEL, begin
         from edgellm.apps.chat.commands.view import UNSENT
 
         assert self.archive is not None
         model = self._start.model or await self.archive.do(remembered.recall, LAST_MODEL)
-        screen.showing.is_begun = True
-        screen.showing.refresh()
-        if model:
-            screen.run_worker(load(screen, model), group="load")
-        else:
-            screen.act("model")
+        screen.run_worker(begin(screen, model), group="load")
         said = await self.archive.do(remembered.list_said, 200)
         screen.prompt.set_history(said)
         unsent = await self.archive.do(remembered.recall, UNSENT)
