@@ -19,6 +19,24 @@ pytestmark = [
 # Every token is as likely as any other then, so that an answer does not end by itself.
 LONG = ("temperature 80.0", "top_k 0", "top_p 1.0", "min_p 0.0")
 IDLE = "Write here"
+# A chat whose first frame stays until a file is there.
+LATE = """
+import sys, time
+from pathlib import Path
+from edgellm.apps.chat import launch
+from edgellm.apps.chat.start import Start
+
+def late(guard):
+    from edgellm.testing import FakeRuntime
+    while not Path(sys.argv[1]).exists():
+        time.sleep(0.01)
+    load.update(runtime=FakeRuntime(), isolation="none")
+    return guarded_driver(guard)
+
+load, guarded_driver = {}, launch.guarded_driver
+launch.guarded_driver = late
+launch.run_chat(Start(Path(sys.argv[2]), model="any.gguf", load=load))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +91,24 @@ def test_type_stream_stop_edit_and_quit(home: Path) -> None:
         for mode in (" echo ", " icanon ", " isig ", " icrnl "):
             assert mode in terminal.wait_for("icanon").replace("\n", " ")
         assert "Traceback" not in shown
+
+
+def test_what_is_typed_at_the_first_frame_arrives_once_and_enter_sends_it(tmp_path: Path) -> None:
+    go, chats = tmp_path / "go", tmp_path / "chats"
+    command = [sys.executable, "-c", LATE, str(go), str(chats)]
+    with Terminal(command, environment(tmp_path)) as terminal:
+        terminal.wait_for("starting …")
+        terminal.type("early words")
+        terminal.press("Enter")
+        terminal.type("more")
+        assert "early" not in terminal.screen
+        go.touch()
+        screen = terminal.wait_for(lambda screen: screen.count("early words") > 2)  # and a title
+        assert screen.count("early words") == 3
+        terminal.wait_for("│ more ")
+        terminal.press("C-q")
+        terminal.wait_for("ended with 0")
+        assert " icrnl " in terminal.wait_for("icanon").replace("\n", " ")
 
 
 def test_a_conversation_goes_on_where_it_was_left_without_being_read_again(home: Path) -> None:
@@ -132,6 +168,7 @@ def test_the_terminal_is_given_back_when_the_chat_is_killed(
         (["--theme", "purple"], 2, "no theme 'purple'; known:"),
         (["--port", "1"], 2, "--port is for --serve"),
         (["--memroy", "1GiB"], 2, "No such option"),
+        (["--memory", "rubbish"], 2, "rubbish"),
     ],
 )
 def test_a_typo_is_one_line(home: Path, arguments: list[str], code: int, line: str) -> None:
