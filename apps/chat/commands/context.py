@@ -210,7 +210,7 @@ async def _ask_context(chat: "ChatScreen", used_tokens: int) -> str | None:
 
     now = chat.engine.model.info.context
     most = await asyncio.to_thread(_largest_context, Path(chat.engine.model.path))
-    proposed = max(2 * now, _STEP_TOKENS * (used_tokens * 5 // 4 // _STEP_TOKENS))
+    proposed = _proposed_context(now, used_tokens)
     note = f"It is {figures.count(now)} now"
     if used_tokens:
         note += f", and the conversation takes {figures.count(used_tokens)}"
@@ -218,6 +218,12 @@ async def _ask_context(chat: "ChatScreen", used_tokens: int) -> str | None:
         note += f"; this model was made for {figures.count(most)} at most"
     text = str(min(proposed, most or proposed))
     return await chat.ask(LineDialog("Context in tokens", text, note=f"{note}.", check=_number))
+
+
+def _proposed_context(now: int, used_tokens: int) -> int:
+    """Twice as much, or more where that does not hold what is used with some room for answers."""
+    needed = used_tokens * 5 // 4
+    return 2 * now if needed <= 2 * now else _STEP_TOKENS * -(-needed // _STEP_TOKENS)
 
 
 def _largest_context(path: Path) -> int | None:

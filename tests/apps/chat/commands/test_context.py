@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input, OptionList, Static
 
 from edgellm.apps.chat.dialogs.picker import Picker
 from edgellm.testing import FakeRuntime
+from tests.support.gguf import TinyLlama
 from tests.support.pilots import Driver, chatting, covers, run
 
 SMALL = 40  # tokens of the context
@@ -148,5 +150,97 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, command: str, problem: str)
         async with chatting(tmp_path) as chat:
             await chat.send(command)
             assert problem in chat.told
+
+    run(script())
+
+
+def test_a_stray_enter_takes_nothing_while_the_context_is_full(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(context=SMALL)) as chat:
+            await fill(chat)
+            turns, asked = len(chat.said), chat.dialog
+            await chat.press("enter")
+            assert chat.dialog is asked
+            await chat.press("escape")
+            await chat.settle()
+            assert len(chat.said) == turns
+            assert not chat.chat.desk.conversation.cuts
+
+    run(script())
+
+
+def rows(chat: Driver) -> list[str]:
+    """Of the dialog in front."""
+    assert chat.dialog is not None
+    return [str(one.prompt) for one in chat.dialog.query_one(OptionList).options]
+
+
+def note(chat: Driver) -> str:
+    assert chat.dialog is not None
+    return str(chat.dialog.query_one(".note", Static).content)
+
+
+def test_one_question_that_is_too_long_comes_back_to_be_shortened(tmp_path: Path) -> None:
+    long = "word " * 60
+
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(context=SMALL)) as chat:
+            await chat.send(long)
+            assert not [row for row in rows(chat) if row.startswith(("Trim", "Summarize"))]
+            assert "nothing older than the last question could be" in note(chat)
+            await choose(chat, 0)
+            assert chat.chat.prompt.text == long
+            chat.chat.prompt.fill("short")
+            await chat.press("enter")
+            await chat.settle()
+            assert chat.said == ["short", "short"]
+
+    run(script())
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (0, "There is room now; /regenerate answers the last question again."),
+        (1, "From now on the oldest turns are left out where they do not fit."),
+    ],
+)
+def test_where_an_answer_filled_the_context_it_is_said_what_comes_of_it(
+    tmp_path: Path, row: int, said: str
+) -> None:
+    async def script() -> None:
+        runtime = FakeRuntime(answer=["ok", "word " * SMALL], context=SMALL)
+        async with chatting(tmp_path, runtime) as chat:
+            await chat.send("a")
+            await chat.send("b")
+            assert rows(chat)[0].startswith("Trim")
+            await choose(chat, row)
+            assert chat.told == said
+            assert chat.last.ending == "ended because the context was full"
+            assert bool(chat.chat.desk.conversation.cuts) == (row == 0)
+
+    run(script())
+
+
+@pytest.mark.parametrize(
+    ("made_for", "proposed"), [(4096, "2048"), (1800, "1800")], ids=["enough", "at most"]
+)
+def test_a_context_is_proposed_that_holds_the_question_if_the_model_can(
+    tmp_path: Path, made_for: int, proposed: str
+) -> None:
+    path = TinyLlama(context=made_for).write(tmp_path / "tiny.gguf")
+
+    async def script() -> None:
+        load = {"runtime": FakeRuntime(context=4096), "isolation": "none", "context": 512}
+        async with chatting(tmp_path / "chats", load=load, model=str(path)) as chat:
+            await chat.send("word " * 1500)
+            await choose(chat, 1)
+            assert chat.dialog is not None
+            assert chat.dialog.query_one(Input).value == proposed
+            assert "the conversation takes 1,5" in note(chat)
+            assert f"made for {made_for:,} at most" in note(chat)
+            await chat.press("enter")
+            await chat.settle()
+            assert chat.chat.desk.conversation.path()[-1].role == "assistant"
 
     run(script())
