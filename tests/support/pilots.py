@@ -14,6 +14,7 @@ from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.chat.screen import ChatScreen
 from edgellm.apps.chat.start import Start
 from edgellm.apps.chat.transcript.turns import TurnItem
+from edgellm.apps.chat.widgets.activity import ActivityLine
 from edgellm.apps.chat.widgets.side_panel import SidePanel
 from edgellm.apps.chat.widgets.status import StatusBar
 from edgellm.testing import FakeRuntime
@@ -85,6 +86,11 @@ class Driver:
     def status(self) -> str:
         """The line at the bottom."""
         return self.chat.query_one(StatusBar).render().plain
+
+    @property
+    def activity(self) -> str:
+        """What stands above the prompt."""
+        return self.chat.query_one(ActivityLine).render().plain
 
     @property
     def told(self) -> str:
