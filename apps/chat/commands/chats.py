@@ -112,12 +112,13 @@ async def _show(chat: "ChatScreen") -> None:
 
 
 async def _choose(chat: "ChatScreen") -> int | None:
-    listed = await chat.desk.archive.do(catalog.list_newest, _MOST_LISTED)
+    listed = await chat.desk.archive.do(catalog.list_newest, _MOST_LISTED + 1)
+    shown = listed[:_MOST_LISTED]
     return await chat.ask(
         Picker(
             "Conversations",
-            [Choice(one.id, _row(one), f"{one.title} {one.excerpt}") for one in listed],
-            note=_LONGER if len(listed) == _MOST_LISTED else "",
+            [Choice(one.id, _row(one), f"{one.title} {one.excerpt}") for one in shown],
+            note=_LONGER if len(listed) > len(shown) else "",
             empty="No conversations yet; write something first.",
         )
     )

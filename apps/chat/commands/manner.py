@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from edgellm.apps.chat.answering.settings import ANY_JSON, ASK, Settings
+from edgellm.apps.chat.answering.settings import ANY_JSON, ASK, WHEN_FULL, Settings
 from edgellm.apps.chat.conversations import remembered
 from edgellm.apps.chat.conversations.records import Preset
 from edgellm.apps.chat.dialogs.picker import Choice, Picker
@@ -102,7 +102,10 @@ def described(settings: Settings) -> str:
 
 def _present(chat: "ChatScreen", name: str) -> str:
     """A setting as it is now."""
-    value = chat.desk.settings.to_json().get(name)
+    settings = chat.desk.settings
+    if name == "when_full":
+        return f"when_full is {settings.when_full}; it may be {' or '.join(WHEN_FULL)}"
+    value = settings.to_json().get(name)
     if value is None:
         return f"{name} is the model's own choice; /set {name} VALUE changes it"
     return f"{name} is {value}; /set {name} auto gives it back to the model"

@@ -1,5 +1,6 @@
 """Files that go along with a question."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from textual.widgets import Static
 
 from edgellm.apps.chat.commands.attaching import MOST_BYTES, path_of, read_attachment
 from edgellm.errors import InputError
-from tests.support.pilots import chatting, covers, run
+from edgellm.testing import FakeRuntime
+from tests.support.pilots import Driver, chatting, covers, run
 
 
 @covers("attach")
@@ -85,3 +87,50 @@ def test_a_path_may_be_quoted(typed: str) -> None:
 
 def test_a_home_is_found() -> None:
     assert path_of("~/x") == Path.home() / "x"
+
+
+async def cost(chat: Driver, path: Path) -> str:
+    """What is said of a file before it is attached."""
+    await chat.send(f"/attach {path}")
+    await chat.until(lambda: chat.dialog)
+    assert chat.dialog is not None
+    return str(chat.dialog.query_one(".note", Static).content)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", text)]
+
+
+def test_what_a_file_costs_counts_what_is_said_and_what_waits_already(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_text("alpha " * 20)
+    two.write_text("beta " * 30)
+
+    async def script() -> None:
+        async with chatting(tmp_path / "chats", FakeRuntime(context=60)) as chat:
+            await chat.send("hello")
+            said = chat.chat.showing.used_tokens
+            first, used, context = numbers(await cost(chat, one))
+            assert said
+            assert (used, context) == (said + first, 60)
+            await chat.press("down", "enter")
+            await chat.settle()
+            note = await cost(chat, two)
+            second, used, context = numbers(note)
+            assert (used, context) == (said + first + second, 60)
+            assert used > context
+            assert note.endswith("That is too much: the context holds 60.")
+
+    run(script())
+
+
+def test_without_a_model_the_characters_of_a_file_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "one.txt"
+    path.write_text("alpha beta")
+
+    async def script() -> None:
+        runtime = FakeRuntime(load_error=InputError("no such model"))
+        async with chatting(tmp_path / "chats", runtime) as chat:
+            assert await cost(chat, path) == "It has 10 characters; no model is loaded yet."
+
+    run(script())

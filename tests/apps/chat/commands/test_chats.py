@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from textual.widgets import OptionList
+import pytest
+from textual.widgets import OptionList, Static
 
 from edgellm.apps.chat.conversations import catalog
+from edgellm.apps.chat.conversations.database import Database
 from edgellm.apps.chat.conversations.records import Listed
 from edgellm.apps.chat.dialogs.searching import SearchDialog
 from edgellm.testing import FakeRuntime
@@ -166,3 +168,60 @@ def test_a_conversation_that_is_opened_again_is_not_read_again(tmp_path: Path) -
 
 async def listed(chat: Driver) -> list[Listed]:
     return await chat.chat.desk.archive.do(catalog.list_newest)
+
+
+def many(database: Database, limit: int = 50, offset: int = 0) -> list[Listed]:
+    """As many conversations as one asks for, up to 501, in place of those there are."""
+    ids = range(1, min(limit, 501) + 1)
+    return [Listed(one, str(one), f"bird {one}", "", one, 0, "") for one in ids]
+
+
+async def show_list(chat: Driver) -> tuple[list[str], str]:
+    """(rows of the list of conversations, everything that stands around it)."""
+    await chat.press("ctrl+o")
+    await chat.until(lambda: chat.dialog)
+    assert chat.dialog is not None
+    rows = [str(one.prompt) for one in chat.dialog.query_one(OptionList).options]
+    return rows, "\n".join(str(one.content) for one in chat.dialog.query(Static))
+
+
+def test_a_list_that_is_not_whole_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path) as chat:
+            await chat.send("hello")
+            assert "/search" not in (await show_list(chat))[1]
+            await chat.press("escape")
+            await chat.settle()
+            monkeypatch.setattr(catalog, "list_newest", many)
+            rows, around = await show_list(chat)
+            assert len(rows) == 500
+            assert "The newest 500; /search finds all others" in around
+
+    run(script())
+
+
+def test_turns_are_counted_as_people_say_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path) as chat:
+            monkeypatch.setattr(catalog, "list_newest", many)
+            rows, _ = await show_list(chat)
+            assert rows[0].endswith(" · 1 turn")
+            assert rows[1].endswith(" · 2 turns")
+
+    run(script())
+
+
+def test_before_a_conversation_is_deleted_it_is_said_how_much_goes(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path) as chat:
+            await chat.send("secret")
+            await chat.press("f5")
+            await chat.settle()
+            await chat.send("/delete")
+            assert chat.dialog is not None
+            note = str(chat.dialog.query_one(".note", Static).content)
+            assert note == "“secret” has 3 turns, on all its branches."
+
+    run(script())

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 
 from edgellm.apps.chat.commands.files import file_name
 from edgellm.testing import FakeRuntime
@@ -75,3 +76,23 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, command: str, pr
 )
 def test_a_file_is_named_after_the_conversation(title: str, name: str) -> None:
     assert file_name(title) == name
+
+
+@covers("export", "import")
+def test_what_is_asked_and_told_names_the_file_and_counts_the_turns(tmp_path: Path) -> None:
+    path = tmp_path / "there.json"
+
+    async def script() -> None:
+        async with chatting(tmp_path / "chats") as chat:
+            await chat.send("hello")
+            await chat.send(f"/export {path}")
+            await chat.send(f"/export {path}")
+            assert chat.dialog is not None
+            note = str(chat.dialog.query_one(".note", Static).content)
+            assert note == f"{path} is there already."
+            await chat.press("escape")
+            await chat.settle()
+            await chat.send(f"/import {path}")
+            assert chat.told == "Imported 2 turns."
+
+    run(script())

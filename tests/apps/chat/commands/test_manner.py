@@ -163,3 +163,21 @@ def test_a_full_engine_gets_only_what_was_set(tmp_path: Path, asked: list[Reques
             assert asked[-1].grammar is None
 
     run(script())
+
+
+@covers("set")
+def test_a_setting_without_a_value_is_told_as_it_is(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path) as chat:
+            for command, said in (
+                ("/set temperature", "temperature is the model's own choice"),
+                ("/set temperature 0.25", "temperature 0.25"),
+                ("/set Temperature", "temperature is 0.25; /set temperature auto"),
+                ("/set when-full", "when_full is ask; it may be ask or trim"),
+                ("/set warmth", "no setting 'warmth'; known: temperature, "),
+            ):
+                await chat.send(command)
+                assert chat.told.startswith(said)
+            assert chat.chat.desk.settings.to_json() == {"temperature": 0.25}
+
+    run(script())

@@ -111,3 +111,17 @@ def test_where_the_other_model_does_not_load_the_one_there_was_comes_back(tmp_pa
             assert chat.said[-1] == "again"
 
     run(script())
+
+
+def test_why_the_first_model_does_not_load_is_said_once_and_for_as_long_as_that_is_so(
+    tmp_path: Path,
+) -> None:
+    async def script() -> None:
+        runtime = FakeRuntime(load_error=RuntimeFailure("fake", "it is broken"))
+        async with chatting(tmp_path, runtime) as chat:
+            assert "no model: " in chat.activity
+            assert "it is broken" in chat.activity
+            assert chat.told == ""
+            assert chat.status.endswith("no model")
+
+    run(script())

@@ -7,6 +7,7 @@ from textual.command import CommandPalette
 
 from edgellm.apps.chat.commands.table import COMMANDS
 from edgellm.apps.chat.dialogs.helping import HelpDialog
+from edgellm.apps.chat.dialogs.picker import Picker
 from edgellm.apps.chat.widgets.side_panel import SidePanel
 from edgellm.testing import FakeRuntime
 from tests.support.pilots import chatting, covers, run
@@ -122,5 +123,48 @@ def test_ctrl_c_leaves_at_the_second_time_and_ctrl_d_at_once(tmp_path: Path) -> 
             assert chat.app.is_running
             await chat.press("ctrl+u", "ctrl+d")
             await chat.until(lambda: not chat.app.is_running)
+
+    run(script())
+
+
+@covers("panel", "stop")
+def test_esc_hides_the_panel_where_it_covers_the_conversation(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, size=(60, 30)) as chat:
+            middle, panel = chat.chat.query_one("#chat"), chat.panel
+            await chat.press("f2")
+            await chat.settle()
+            assert (middle.display, panel.display) == (False, True)
+            await chat.press("escape")
+            await chat.settle()
+            assert (middle.display, panel.display) == (True, False)
+            await chat.press("x")
+            assert chat.chat.prompt.text == "x"
+
+    run(script())
+
+
+@covers("panel", "stop")
+def test_esc_leaves_a_panel_that_covers_nothing(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, size=(130, 30)) as chat:
+            await chat.press("escape")
+            await chat.settle()
+            assert chat.panel.display
+
+    run(script())
+
+
+@covers("theme")
+def test_the_list_of_colours_begins_at_those_that_are_worn(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, theme="nord") as chat:
+            await chat.press("f7")
+            await chat.until(lambda: chat.dialog)
+            assert isinstance(chat.dialog, Picker)
+            assert chat.dialog.pointed == "nord"
+            await chat.press("enter")
+            await chat.settle()
+            assert chat.app.theme == "nord"
 
     run(script())
