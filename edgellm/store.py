@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,20 +42,20 @@ class Store:
 
     def open(self, name: str) -> Artifact:
         """The stored artifact called `name`, not verified. Raises InputError when there is none."""
+        self.check(name)
+        return open_artifact(self.path(name))
+
+    def check(self, name: str) -> None:
+        """Raises InputError where nothing is stored under `name`; it may be broken."""
         if not self.has(name):
             known = ", ".join(self.names()) or "nothing"
             raise InputError(f"{name}: not in the store, which holds {known}. See: edgellm ls")
-        return open_artifact(self.path(name))
-
-    def artifacts(self) -> Iterator[tuple[str, Artifact]]:
-        """Every stored artifact with its name."""
-        for name in self.names():
-            yield name, self.open(name)
 
     def remove(self, name: str) -> int:
-        """Delete the artifact called `name`; returns the bytes that its files took."""
-        freed_bytes = sum(file.bytes for file in self.open(name).files)
+        """Delete what is stored as `name`, also where it is broken; returns the bytes it took."""
+        self.check(name)
         folder = self.path(name)
+        freed_bytes = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
         doomed = folder.with_name(f".{name}.removed")
         try:
             # Renamed first, so that an interrupt cannot leave half an artifact under its name.

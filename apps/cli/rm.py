@@ -23,7 +23,7 @@ def command(
     from edgellm.units import format_bytes
 
     store = Store(home())
-    store.open(name)
+    store.check(name)
     if not yes:
         if json or not sys.stdin.isatty():
             raise UsageError(f"rm {name}: nobody here to ask; add --yes")

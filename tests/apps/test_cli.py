@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,22 @@ def test_the_store_lists_shows_and_removes(cli: Cli, checkpoint: Path) -> None:
     assert cli("rm", "tiny").code == 2
     assert cli("rm", "tiny", "--yes", "--json").json["removed"] == "tiny"
     assert cli("ls", "--json").json["models"] == []
+
+
+def test_a_broken_model_is_listed_beside_the_others_and_can_be_removed(
+    cli: Cli, checkpoint: Path, home: Path
+) -> None:
+    assert cli("convert", checkpoint, *SMALL).code == 0
+    (home / "models" / "torn").mkdir()
+    (home / "models" / "torn" / "edgellm.json").write_text("{")
+    listed = cli("ls")
+    assert listed.code == 0
+    assert "tiny" in listed.out
+    assert re.fullmatch(r"broken: .*edgellm.json: not JSON.*edgellm rm torn .*\n", listed.err)
+    (broken,) = cli("ls", "--json").json["broken"]
+    assert broken["name"] == "torn"
+    assert cli("rm", "torn", "--yes", "--json").json == {"removed": "torn", "freed_bytes": 1}
+    assert cli("ls", "--json").json["broken"] == []
 
 
 def test_doctor_says_what_works_here(cli: Cli) -> None:
