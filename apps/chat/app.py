@@ -197,10 +197,11 @@ class ChatApp(App[None], inherit_bindings=False):
         if not self.is_running:
             return  # what it was to draw on is gone, as the app ends
         chat = next((one for one in self.screen_stack if isinstance(one, ChatScreen)), None)
-        if isinstance(error.error, EdgeLLMError) and chat is not None:
-            chat.tell(str(error.error), "error")
-        else:
-            super()._handle_exception(error)
+        cause = error.error
+        if isinstance(cause, EdgeLLMError) and chat is not None:
+            chat.tell(str(cause), "error")
+        else:  # the cause knows where it was
+            super()._handle_exception(cause if isinstance(cause, Exception) else error)
 
     def _fatal_error(self) -> None:
         """A defect ends the app with one line, which whoever ran it prints."""
