@@ -13,7 +13,7 @@ from edgellm.apps.chat.commands.table import COMMANDS, Command
 from edgellm.apps.chat.dialogs.dialog import Dialog
 from edgellm.apps.chat.hints import Keys, shown_key
 
-_KEY_CELLS, _NAME_CELLS = 14, 22
+_KEY_CELLS, _NAME_CELLS = 13, 22
 _LEAST_CELLS = 24  # of a title, beside its key and name; else it stands below them
 _SCROLLING = (
     ("page-up", "a page up"),
@@ -65,13 +65,13 @@ def lines(keys: Keys, cells: int) -> Iterator[Text]:
     yield Text("Writing", "bold")
     newline = "begin a line; Shift+Enter and Alt+Enter too, where the terminal tells them apart"
     for key, what in ((keys["send"], "send"), (keys["newline"], newline)):
-        yield from _entry(f"{shown_key(key):<{_KEY_CELLS}}", what, cells)
+        yield from _entry(f"{shown_key(key):<{_KEY_CELLS}} ", what, cells)
     for key, what in _WRITING:
-        yield from _entry(f"{key:<{_KEY_CELLS}}", what, cells)
+        yield from _entry(f"{key:<{_KEY_CELLS}} ", what, cells)
     yield Text()
     yield Text("What was said", "bold")
     for name, what in _SCROLLING:
-        yield from _entry(f"{shown_key(keys[name]):<{_KEY_CELLS}}", what, cells)
+        yield from _entry(f"{shown_key(keys[name]):<{_KEY_CELLS}} ", what, cells)
     group = ""
     for command in COMMANDS:
         if command.group != group:
@@ -80,7 +80,7 @@ def lines(keys: Keys, cells: int) -> Iterator[Text]:
             yield Text(group, "bold")
         name = f"/{command.name} {command.argument}".strip()
         key = shown_keys(keys, command)
-        yield from _entry(f"{key:<{_KEY_CELLS}}{name:<{_NAME_CELLS}} ", command.title, cells)
+        yield from _entry(f"{key:<{_KEY_CELLS}} {name:<{_NAME_CELLS}} ", command.title, cells)
 
 
 def _entry(head: str, title: str, cells: int) -> Iterator[Text]:
