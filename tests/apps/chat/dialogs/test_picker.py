@@ -1,0 +1,67 @@
+"""Choosing one of many."""
+
+from pathlib import Path
+
+import pytest
+from rich.text import Text
+
+from edgellm.apps.chat.dialogs.picker import Choice, Picker
+from tests.support.dialogs import asking
+from tests.support.pilots import chatting, run
+
+BIRDS = [Choice(name, Text(name)) for name in ("heron", "egret", "stork")]
+
+
+def test_a_search_in_vain_is_not_a_list_with_nothing_in_it() -> None:
+    async def script() -> None:
+        async with asking(Picker("Which?", BIRDS, empty="No birds yet.")) as asked:
+            await asked.press(*"gu[l")
+            assert asked.rows == ["Nothing has “gu[l”."]
+            await asked.press("enter")
+            assert asked.answers == []
+            await asked.press("ctrl+u", *"st", "enter")
+            await asked.until(lambda: asked.answers == ["stork"])
+
+    run(script())
+
+
+def test_a_list_with_nothing_in_it_says_so_whatever_is_typed() -> None:
+    async def script() -> None:
+        nothing: list[Choice[str]] = []
+        async with asking(Picker("Which?", nothing, empty="No birds yet.")) as asked:
+            assert asked.rows == ["No birds yet."]
+            await asked.press(*"st", "down", "enter")
+            assert asked.rows == ["No birds yet."]
+            assert asked.answers == []
+
+    run(script())
+
+
+@pytest.mark.parametrize("has_search", [True, False])
+@pytest.mark.parametrize(("key", "taken"), [("down", "heron"), ("up", "stork")])
+def test_where_nobody_has_asked_an_enter_takes_nothing(
+    has_search: bool, key: str, taken: str
+) -> None:
+    async def script() -> None:
+        dialog = Picker("Which?", BIRDS, has_search=has_search, pointed=None)
+        async with asking(dialog) as asked:
+            await asked.press("enter")
+            assert (asked.answers, asked.app.screen, dialog.pointed) == ([], dialog, None)
+            await asked.press(key, "enter")
+            await asked.until(lambda: asked.answers == [taken])
+
+    run(script())
+
+
+def test_the_colours_that_are_worn_are_pointed_at(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, theme="nord") as chat:
+            await chat.press("f7")
+            await chat.until(lambda: chat.dialog)
+            assert isinstance(chat.dialog, Picker)
+            assert chat.dialog.pointed == "nord"
+            await chat.press("enter")
+            await chat.settle()
+            assert chat.app.theme == "nord"
+
+    run(script())
