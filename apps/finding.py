@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgellm.apps.cli.planning import (
     DEFAULT_MODE,
+    STATIC,
     PlanningOptions,
     default_context,
     free_memory_budget,
@@ -141,13 +142,18 @@ class Finder:
         """
         if options.format is not None or setting_value("sensitivity") is not None:
             return None
-        if sum(path.stat().st_size for path in checkpoint.files) <= MEASURED_AT_ONCE_BYTES:
-            return DEFAULT_MODE
-        self.say(
-            f"planned from a table, because measuring {checkpoint.name} takes long; for a better "
-            f"model of the same size: edgellm convert {checkpoint.name}"
-        )
-        return "static"
+        mode = first_use_mode(sum(path.stat().st_size for path in checkpoint.files))
+        if mode == STATIC:
+            self.say(
+                f"planned from a table, because measuring {checkpoint.name} takes long; for a "
+                f"better model of the same size: edgellm convert {checkpoint.name}"
+            )
+        return mode
+
+
+def first_use_mode(checkpoint_bytes: int) -> str:
+    """How a checkpoint of this size is judged while somebody waits for its model."""
+    return DEFAULT_MODE if checkpoint_bytes <= MEASURED_AT_ONCE_BYTES else STATIC
 
 
 def open_named_artifact(model: str, store: Store) -> Artifact:

@@ -9,13 +9,14 @@ import typer
 from edgellm.apps.cli import options as cli
 from edgellm.apps.cli.child import edgellm_command
 from edgellm.apps.cli.output import print_json
+from edgellm.apps.cli.planning import STATIC
 from edgellm.children import child_environment
 
 QUESTION = "Where did you find the old letter?"
 MEMORY = "58MiB"
 CONTEXT = 1024  # tokens
 SEED = "2"
-MODE = "static"  # the budget leaves six bits a weight, where measuring changes little
+MODE = STATIC  # the budget leaves six bits a weight, where measuring changes little
 
 
 def command(

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from edgellm.sensitivity import Sensitivity
     from edgellm.spec import ModelSpec
 
+STATIC = "static"  # the mode that asks a table
 # What measures each mode of sensitivity, as "module:function"; nothing for the table.
 MODES: Mapping[str, str | None] = MappingProxyType(
     {
-        "static": None,
+        STATIC: None,
         "noise": "edgellm.apps.cli.measuring:measure_noise",
         "fisher": "edgellm.apps.cli.gradients:measure_fisher",
         "llm-mq": "edgellm.apps.cli.gradients:measure_slopes",
@@ -116,7 +117,7 @@ def chosen_mode(
     if mode is not None and is_typed:
         return mode
     if options.format is not None:
-        return "static"
+        return STATIC
     measures = MODES.get(mode or DEFAULT_MODE, "") is not None
     return mode if mode is not None and (measures or calibration is None) else DEFAULT_MODE
 
@@ -125,10 +126,10 @@ def check_mode(mode: str, calibration: Path | None, format: str | None = None) -
     """Whether sensitivity is measured. Raises UsageError for options that exclude each other."""
     if mode not in MODES:
         raise UsageError(f"--sensitivity {mode!r} is unknown; modes: {', '.join(MODES)}")
-    if calibration is not None and mode == "static":
+    if calibration is not None and mode == STATIC:
         measured = ", ".join(name for name, measure in MODES.items() if measure)
         raise UsageError(f"--calibration is for --sensitivity {measured}; static needs no text")
-    if format is not None and mode != "static":
+    if format is not None and mode != STATIC:
         raise UsageError("--format already decides every tensor; drop --sensitivity")
     return MODES[mode] is not None
 

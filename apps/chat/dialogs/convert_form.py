@@ -8,9 +8,10 @@ from textual.widgets import Input, Label, Static
 
 from edgellm.apps.chat.making.looking import Defaults, Looked
 from edgellm.apps.chat.making.order import Order, read_checkpoint, read_context, read_memory
-from edgellm.apps.chat.making.subject import STATIC, Subject
+from edgellm.apps.chat.making.subject import Subject
 from edgellm.apps.chat.widgets import figures
 from edgellm.apps.chat.widgets.toggle import Toggle
+from edgellm.apps.cli.planning import STATIC
 from edgellm.errors import UsageError
 from edgellm.units import exact_size, format_bytes
 

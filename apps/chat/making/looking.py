@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from edgellm.apps.chat.choosing.references import path_exists, reference_of
 from edgellm.apps.chat.choosing.verdicts import allowed_memory
-from edgellm.apps.chat.making.subject import STATIC, Subject, default_mode, look_at_checkpoint
+from edgellm.apps.chat.making.subject import Subject, default_mode, look_at_checkpoint
 from edgellm.apps.chat.widgets import figures
+from edgellm.apps.cli.planning import STATIC
 from edgellm.apps.free_memory import FreeMemory
 from edgellm.apps.launching import LoadSettings
 from edgellm.checkpoint.hub import is_hub_name

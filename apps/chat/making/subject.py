@@ -4,14 +4,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from edgellm.apps.cli.durations import rough_duration
-from edgellm.apps.cli.planning import DEFAULT_MODE, default_context
+from edgellm.apps.cli.planning import DEFAULT_MODE, STATIC, default_context
 from edgellm.apps.cli.settings import setting_value
-from edgellm.apps.finding import MEASURED_AT_ONCE_BYTES, Finder, store_name
+from edgellm.apps.finding import Finder, first_use_mode, store_name
 from edgellm.converters.threads import thread_count
 from edgellm.progress import ProgressSink, ignore_progress
 from edgellm.store import Store
 
-STATIC = "static"
 _F16_BYTES = 2
 
 
@@ -55,8 +54,7 @@ def default_mode(subject: Subject | None) -> str:
     chosen = setting_value("sensitivity")
     if chosen is not None:
         return str(chosen)
-    is_small = subject is not None and subject.file_bytes <= MEASURED_AT_ONCE_BYTES
-    return DEFAULT_MODE if is_small else STATIC
+    return STATIC if subject is None else first_use_mode(subject.file_bytes)
 
 
 def modes() -> tuple[str, ...]:
