@@ -66,5 +66,9 @@ class Dialog(ModalScreen[T | None]):
         raise AssertionError(f"{type(self).__name__} lacks compose_body()")
         yield
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Keys that come before its widgets do are passed over."""
+        return self.is_mounted
+
     def action_leave(self) -> None:
         self.dismiss(None)
