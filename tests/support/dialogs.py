@@ -52,6 +52,10 @@ class Asking(Generic[T]):
     async def until(self, condition: Any) -> None:
         await wait_until(self.pilot, condition)
 
+    async def until_in_front(self, kind: type[Dialog[Any]]) -> None:
+        """Until exactly this kind of dialog can be used; the one before may be of a kind below."""
+        await self.until(lambda: type(self.app.screen) is kind and self.app.screen.is_mounted)
+
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
@@ -65,7 +69,7 @@ async def asking(dialog: Dialog[T], size: tuple[int, int] = (100, 30)) -> AsyncI
     async with app.run_test(size=size) as pilot:
         asked: Asking[T] = Asking(app, pilot)
         app.push_screen(dialog, asked.answers.append)
-        await asked.until(lambda: app.screen is dialog)
+        await asked.until(lambda: app.screen is dialog and dialog.is_mounted)
         await pilot.pause()
         try:
             yield asked

@@ -89,15 +89,13 @@ def test_what_does_not_fit_is_taken_after_a_question_with_the_numbers(store: Sto
         async with asking(dialog) as asked:
             await filled(asked)
             await asked.press(*"large", "enter")
-            await asked.until(lambda: asked.app.screen is not dialog)
+            await asked.until_in_front(Picker)
             assert "large needs 10.0 GiB, 4.0 GiB more than the 6.0 GiB" in asked.text
             await asked.press("enter")  # the first answer is no
             await asked.until(lambda: asked.app.screen is dialog)
             assert asked.answers == []
             await asked.press("enter")
-            await asked.until(
-                lambda: isinstance(asked.app.screen, Picker) and asked.app.screen is not dialog
-            )
+            await asked.until_in_front(Picker)
             await asked.press("down", "enter")
             await asked.until(lambda: asked.answers == ["large"])
 
@@ -138,7 +136,7 @@ def test_a_path_is_typed_where_nothing_of_that_name_is_stored(store: Store, tmp_
         async with asking(ModelDialog(fake_engine(), store)) as asked:
             await filled(asked)
             await asked.press(*"nope", "enter")
-            await asked.until(lambda: isinstance(asked.app.screen, LineDialog))
+            await asked.until_in_front(LineDialog)
             await asked.press("enter")
             await asked.until(lambda: "'nope': no such file" in asked.text)
             await asked.press("ctrl+u", *str(folder), "enter")
