@@ -109,11 +109,8 @@ def test_a_conversation_that_is_opened_as_a_summary_ends_is_not_cut(
                 await go_on.wait()
                 return await count(prompt)
 
-            for number in range(2):
-                await chat.send(f"question {number}")
             monkeypatch.setattr(chat.app.engine, "count", held)
-            await chat.type("/summarize")
-            await chat.press("enter")
+            await begin(chat)
             await reached.wait()
             await chat.press("ctrl+n")
             await chat.until(lambda: chat.said == [])
