@@ -46,6 +46,7 @@ class Engine:
         self._model: AsyncModel | None = None
         self._cancel: CancelToken | None = None  # of the load under way
         self._lock = asyncio.Lock()  # one load or close at a time
+        self._loads = 0  # that wait for it
         self.state = State.EMPTY
         self.reference = ""  # the model that was asked for last, as it was named
         self.hearing = Hearing()  # of finding, measuring, converting, verifying
@@ -76,7 +77,9 @@ class Engine:
         changed: settings of this load alone, and of those that repeat it.
         """
         self.stop_loading()
+        self._loads += 1
         async with self._lock:
+            self._loads -= 1
             return await self._load(reference, changed or {})
 
     async def _load(self, reference: str, changed: "LoadSettings") -> bool:
@@ -127,9 +130,11 @@ class Engine:
         return isinstance(self.error, Cancelled)
 
     async def settled(self) -> bool:
-        """Wait for a load under way; whether there is a model."""
+        """Wait for a load under way, and for one that takes its place; whether there is a model."""
         async with self._lock:
-            return self.is_ready
+            if not self._loads:
+                return self.is_ready
+        return await self.settled()
 
     async def close(self) -> None:
         """Give the model's memory back."""

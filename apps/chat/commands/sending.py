@@ -143,17 +143,13 @@ async def ready(chat: "ChatScreen") -> bool:
     engine = chat.engine
     if not chat.begun.is_set():
         await chat.begun.wait()
-        return engine.is_ready
-    if engine.state is State.LOADING:
-        return await engine.settled()
-    if engine.is_ready:
-        return True
-    if engine.state is State.FAILED and not engine.was_stopped:
-        return await _loaded_again(chat)
-    from edgellm.apps.chat.commands.models import choose
+    elif engine.state is State.FAILED and not engine.was_stopped:
+        await _loaded_again(chat)
+    elif not engine.is_ready and engine.state is not State.LOADING:
+        from edgellm.apps.chat.commands.models import choose
 
-    await choose(chat, "")
-    return engine.is_ready
+        await choose(chat, "")
+    return await engine.settled()
 
 
 async def _loaded_again(chat: "ChatScreen") -> bool:

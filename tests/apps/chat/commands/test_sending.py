@@ -117,6 +117,19 @@ def test_a_question_that_was_left_before_there_was_a_model_is_not_answered_elsew
     run(script())
 
 
+def test_a_question_waits_for_the_model_that_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(load_s=1000), wait=False) as chat:
+            await ask(chat, "Hello")
+            chat.app.engine.settings["runtime"] = FakeRuntime()
+            chat.chat.act("model", "other.gguf")
+            await chat.until(lambda: chat.said == ["Hello", "Hello"])
+            assert chat.app.engine.name == "other.gguf"
+            assert not notes(chat, "not answered yet")
+
+    run(script())
+
+
 def test_a_load_that_fails_says_nothing_in_a_conversation_opened_meanwhile(tmp_path: Path) -> None:
     async def script() -> None:
         async with chatting(tmp_path, FakeRuntime(load_s=1000), wait=False) as chat:
