@@ -244,3 +244,19 @@ def test_a_context_is_proposed_that_holds_the_question_if_the_model_can(
             assert chat.chat.desk.conversation.path()[-1].role == "assistant"
 
     run(script())
+
+
+@pytest.mark.parametrize("command", ["/context 64", "/trim", "/summarize"])
+def test_without_a_model_these_say_whether_one_is_on_its_way(tmp_path: Path, command: str) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(load_s=1000), wait=False) as chat:
+            await chat.until(lambda: chat.app.engine.fraction is not None)
+            await chat.type(command)
+            await chat.press("enter")
+            await chat.until(lambda: "the model is still loading; Esc stops that" in chat.told)
+            await chat.press("escape")
+            await chat.until(lambda: chat.app.engine.error)
+            await chat.send(command)
+            assert "no model is loaded; /model chooses one" in chat.told
+
+    run(script())
