@@ -40,6 +40,7 @@ class Picker(Dialog[T]):
             margin-top: 1;
         }
         & > OptionList:focus { border: none; }
+        & > OptionList.-cut { text-wrap: nowrap; text-overflow: ellipsis; }
         & > .note { color: $text-muted; height: auto; }
     }
     """
@@ -155,7 +156,7 @@ class Picker(Dialog[T]):
             why = f"Nothing has “{self.typed}”." if self._choices else self._empty
             rows.add_option(Option(Text(why, "dim"), disabled=True))
             return
-        rows.set_class(all(choice.row.no_wrap for choice in self._shown), "-cut")
+        rows.set_class(any(choice.row.no_wrap for choice in self._shown), "-cut")
         rows.add_options([Option(choice.row) for choice in self._shown])
         rows.highlighted = at
 

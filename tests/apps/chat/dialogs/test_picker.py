@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from rich.text import Text
+from textual.widgets import OptionList
 
 from edgellm.apps.chat.dialogs.picker import Choice, Picker
 from tests.support.dialogs import asking
@@ -49,6 +50,21 @@ def test_where_nobody_has_asked_an_enter_takes_nothing(
             assert (asked.answers, asked.app.screen, dialog.pointed) == ([], dialog, None)
             await asked.press(key, "enter")
             await asked.until(lambda: asked.answers == [taken])
+
+    run(script())
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_long_row_is_cut_where_it_says_so_and_wraps_else(is_cut: bool) -> None:
+    async def script() -> None:
+        row = Text("A heron that stands very still. " * 10 + "\nand waits", no_wrap=is_cut)
+        choices = [Choice("heron", row), Choice("other", Text("Another bird"))]
+        async with asking(Picker("Which?", choices), (60, 20)) as asked:
+            rows = asked.app.screen.query_one(OptionList)
+            await asked.until(lambda: rows.size.height > 2)
+            seen = [rows.render_line(y).text.rstrip() for y in range(rows.size.height)]
+            assert seen[0].endswith("…") == is_cut
+            assert seen.index("and waits") == (1 if is_cut else 7)
 
     run(script())
 
