@@ -68,6 +68,7 @@ def test_a_paste_goes_to_the_prompt_whatever_has_the_keys(tmp_path: Path) -> Non
             await chat.until(lambda: chat.chat.prompt.text == "two\nlines")
             chat.app.post_message(events.Paste("!"))
             await chat.until(lambda: chat.chat.prompt.text == "two\nlines!")
+            assert chat.app.focused is chat.chat.prompt
 
     run(script())
 
@@ -156,6 +157,16 @@ def test_what_is_long_is_said_whole_above_the_prompt(tmp_path: Path, width: int)
             await chat.pilot.pause()
             assert line(chat).endswith("…")
             assert chat.chat.transcript.size.height > 5
+
+    run(script())
+
+
+def test_what_is_said_is_harmless_in_a_terminal(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path) as chat:
+            chat.chat.tell("no \x1b[31mfile\u202e there", "error")
+            await chat.pilot.pause()
+            assert line(chat) == r"no \x1b[31mfile\u202e there"
 
     run(script())
 
