@@ -254,6 +254,21 @@ def test_nothing_of_another_model_or_conversation_is_shown(tmp_path: Path) -> No
     run(script())
 
 
+def test_a_question_that_is_too_long_shows_what_it_would_take(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with chatting(tmp_path, FakeRuntime(context=64)) as chat:
+            await chat.send("word " * 500)
+            await chat.until(lambda: chat.dialog)
+            await chat.press("escape")
+            await chat.settle()
+            used = chat.chat.showing.used_tokens
+            assert used is not None
+            assert used > 500
+            assert f"ctx {used:,}/64" in chat.status
+
+    run(script())
+
+
 def test_where_no_model_is_loaded_the_line_says_how_to_get_one(tmp_path: Path, home: Path) -> None:
     async def script() -> None:
         async with chatting(tmp_path / "chats", model=None, wait=False) as chat:
