@@ -18,7 +18,7 @@ from edgellm.apps.chat.commands.table import BY_NAME, COMMANDS
 from edgellm.apps.chat.conversations.records import Turn
 from edgellm.apps.chat.desk import Desk
 from edgellm.apps.chat.dialogs.dialog import Dialog
-from edgellm.apps.chat.hints import Keys, placeholder, welcome
+from edgellm.apps.chat.hints import Keys, placeholder, shown_key, welcome
 from edgellm.apps.chat.items import LATER, items_of, live_item
 from edgellm.apps.chat.showing import Showing
 from edgellm.apps.chat.talk import Talk
@@ -128,6 +128,10 @@ class ChatScreen(Screen[None]):
         self._notices += 1
         self.transcript.add(RuleItem(-(1 << 62) - self._notices, text))
 
+    @property
+    def stop_key(self) -> str:
+        return shown_key(self.keys["stop"])
+
     def leave_edit(self) -> None:
         """Edit no turn any more; what was written before comes back into the prompt."""
         if self.editing is not None:
@@ -215,7 +219,7 @@ class ChatScreen(Screen[None]):
             self.act("quit")
         else:
             self._interrupted_s = monotonic()
-            self.tell("Ctrl+C again leaves. Esc stops an answer.")
+            self.tell(f"Ctrl+C again leaves. {self.stop_key} stops an answer.")
 
     def on_transcript_clicked(self, event: Transcript.Clicked) -> None:
         from edgellm.apps.chat.commands.clicks import clicked

@@ -171,9 +171,9 @@ class Showing:
         if self._said is not None and self._said[1] > perf_counter():
             return self._said[0]
         if chat.engine.state in (State.LOADING, State.FAILED) or is_without:
-            return activity.of_load(chat.engine, cells, shown_key(chat.keys["model"]))
+            return activity.of_load(chat.engine, cells, chat.keys)
         if chat.talk.is_busy and answer is not None:
-            return activity.of_answer(answer, cells, chat.talk.aside)
+            return activity.of_answer(answer, cells, chat.keys, chat.talk.aside)
         if chat.editing is not None:
             return Text(of_edit(chat.keys, chat.desk.conversation.turns[chat.editing].role))
         if isinstance(item, TurnItem):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from edgellm.apps.chat.answering.engine import Engine, State
+from edgellm.apps.chat.answering.engine import State
 from edgellm.apps.chat.answering.prompts import Sent, sent_of
 from edgellm.apps.chat.answering.settings import TRIM
 from edgellm.apps.chat.commands.keeping import recount
@@ -161,18 +161,18 @@ async def _answered(chat: "ChatScreen", messages: Sequence[Message], room: int) 
 async def older_half(chat: "ChatScreen") -> list[Sent]:
     """The first of the messages that are sent: about half of them, up to an answer's end."""
     if chat.talk.is_busy:
-        raise UsageError("an answer is under way; Esc stops it")
-    _check_loaded(chat.engine)
+        raise UsageError(f"an answer is under way; {chat.stop_key} stops it")
+    _check_loaded(chat)
     if not (older := older_part(chat)):
         raise UsageError("there is nothing to leave out but the last question itself")
     return sent_of(chat.desk.conversation)[:older]
 
 
-def _check_loaded(engine: Engine) -> None:
+def _check_loaded(chat: "ChatScreen") -> None:
     """Raises UsageError."""
-    if engine.state is State.LOADING:
-        raise UsageError("the model is still loading; Esc stops that")
-    if not engine.is_ready:
+    if chat.engine.state is State.LOADING:
+        raise UsageError(f"the model is still loading; {chat.stop_key} stops that")
+    if not chat.engine.is_ready:
         raise UsageError("no model is loaded; /model chooses one")
 
 
@@ -199,7 +199,7 @@ async def _resize(chat: "ChatScreen", argument: str, used_tokens: int = 0) -> bo
     """used_tokens: what a conversation takes that does not fit."""
     from edgellm.apps.chat.commands.models import load
 
-    _check_loaded(chat.engine)
+    _check_loaded(chat)
     typed = argument or await _ask_context(chat, used_tokens)
     if not typed:
         return False

@@ -68,9 +68,9 @@ class Busy(UsageError):
 def asking(chat: "ChatScreen") -> Iterator[None]:
     """One question at a time, from Enter to the end of its answer. Raises Busy."""
     if chat.talk.is_busy:
-        raise Busy("an answer is under way; Esc stops it")
+        raise Busy(f"an answer is under way; {chat.stop_key} stops it")
     if chat.is_asking:
-        raise Busy("a question waits for the model already; Esc stops its load")
+        raise Busy(f"a question waits for the model already; {chat.stop_key} stops its load")
     chat.is_asking = True
     try:
         yield

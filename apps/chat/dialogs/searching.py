@@ -42,6 +42,7 @@ class SearchDialog(Dialog[Hit]):
         super().__init__("Search all conversations")
         self._archive = archive
         self._words = words
+        self._searched: str | None = None  # the words that what is shown has
         self._hits: list[Hit] = []
 
     def compose_body(self) -> ComposeResult:
@@ -55,7 +56,13 @@ class SearchDialog(Dialog[Hit]):
     def on_input_changed(self, event: Input.Changed) -> None:
         self._search_soon(event.value)
 
-    def on_input_submitted(self) -> None:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.run_worker(self._take(event.value), exclusive=True, group="search")
+
+    async def _take(self, words: str) -> None:
+        """The hit that is chosen, of the words as they are now."""
+        if words != self._searched:
+            await self._search(words, 0)
         index = self.query_one(OptionList).highlighted
         if index is not None and index < len(self._hits):
             self.dismiss(self._hits[index])
@@ -69,15 +76,16 @@ class SearchDialog(Dialog[Hit]):
             rows.highlighted = ((rows.highlighted or 0) + step) % len(self._hits)
 
     def _search_soon(self, words: str) -> None:
-        self.run_worker(self._search(words), exclusive=True, group="search")
+        self.run_worker(self._search(words, PAUSE_S), exclusive=True, group="search")
 
-    async def _search(self, words: str) -> None:
+    async def _search(self, words: str, pause_s: float) -> None:
         import asyncio
 
+        await asyncio.sleep(pause_s)
+        self._searched = words
         if not words.strip():
             self._show([], "")
             return
-        await asyncio.sleep(PAUSE_S)
         try:
             hits = await self._archive.do(search, words, _MOST)
         except EdgeLLMError as error:

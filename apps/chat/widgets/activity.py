@@ -10,13 +10,13 @@ from textual.widget import Widget
 from edgellm.apps.chat.answering.answer import READING, THINKING, WAITING, Answer
 from edgellm.apps.chat.answering.engine import Engine, State
 from edgellm.apps.chat.hearing import Hearing, Phase
+from edgellm.apps.chat.hints import Keys, shown_key
 from edgellm.apps.chat.widgets import figures
 from edgellm.apps.terminal_text import harmless, one_line
 from edgellm.progress import Progress
 from edgellm.units import format_bytes
 
 _BAR_CELLS, _WORK_BAR_CELLS = 12, 8
-_STOP = "  Esc stops"
 _GAP_CELLS = 2  # before what stands at the right
 _MOST_LINES = 6  # of an error; a terminal has little room
 
@@ -86,11 +86,12 @@ def fitting(candidates: Sequence[str], cells: int) -> str:
     return next((one for one in candidates if cell_len(one) <= cells), candidates[-1])
 
 
-def of_load(engine: Engine, cells: int, choose: str = "/model") -> Text:
-    """Where a load is, or why there is no model. choose: the key that lets one choose."""
+def of_load(engine: Engine, cells: int, keys: Keys) -> Text:
+    """Where a load is, or why there is no model; what one may do about it."""
+    choose = shown_key(keys["model"])
     if engine.state is State.LOADING:
-        text = _of_loading(engine, cells - len(_STOP))
-        return text.append(_STOP)
+        stops = _stops(keys)
+        return _of_loading(engine, cells - cell_len(stops)).append(stops)
     if engine.state is State.FAILED and engine.error is not None:
         if engine.was_stopped:
             return Text(f"the load was stopped; {choose} chooses a model, /reload tries again")
@@ -142,7 +143,7 @@ def _amount(progress: Progress) -> str:
     return f"{done} of {total} {progress.unit}"
 
 
-def of_answer(answer: Answer, cells: int, aside: str = "") -> Text:
+def of_answer(answer: Answer, cells: int, keys: Keys, aside: str = "") -> Text:
     """Where an answer is: reading with its cached part, thinking, writing; how to stop it.
 
     aside: what the answer is for, where it becomes no turn.
@@ -158,7 +159,12 @@ def of_answer(answer: Answer, cells: int, aside: str = "") -> Text:
         said = [f"{doing} · {figures.counted(answer.tokens, 'token')}{speed}", doing + speed, doing]
     if aside:
         said = [*(f"{aside}: {one}" for one in said), aside]
-    return Text(fitting(said, cells - len(_STOP)) + _STOP)
+    stops = _stops(keys)
+    return Text(fitting(said, cells - cell_len(stops)) + stops)
+
+
+def _stops(keys: Keys) -> str:
+    return f"  {shown_key(keys['stop'])} stops"
 
 
 def _of_prefill(answer: Answer) -> list[str]:

@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from edgellm.apps.chat.answering.answer import Answer
 from edgellm.apps.chat.answering.engine import Engine, State
 from edgellm.apps.chat.hearing import Hearing
+from edgellm.apps.chat.keys import default_keys
 from edgellm.apps.chat.widgets.activity import of_answer, of_load, of_work
 from edgellm.apps.chat.widgets.figures import counted
 from edgellm.errors import InputError
@@ -14,16 +15,17 @@ from edgellm.progress import Progress
 
 READING = (PrefillProgress(100_000, 100_000, 900_000), PrefillProgress(100_000, 100_001, 900_000))
 WIDTHS = range(24, 100)
+KEYS = default_keys()
 
 
 def test_reading_says_what_is_cached_read_and_left() -> None:
     now_s = [0.0]
     answer = Answer(lambda: now_s[0])
-    assert of_answer(answer, 80).plain.startswith("asking")
+    assert of_answer(answer, 80, KEYS).plain.startswith("asking")
     answer.hear(PrefillProgress(1402, 1402, 3210))
     now_s[0] = 1.0
     answer.hear(PrefillProgress(1402, 1840, 3210))
-    shown = of_answer(answer, 80).plain
+    shown = of_answer(answer, 80, KEYS).plain
     assert "1,840/3,210 tokens" in shown
     assert "1,402 cached" in shown
     assert "3.1 s left" in shown
@@ -35,24 +37,24 @@ def test_thinking_and_writing_say_how_fast() -> None:
     for event in (ReasoningDelta("a"), ReasoningDelta("b")):
         now_s[0] += 0.5
         answer.hear(event)
-    assert of_answer(answer, 80).plain.startswith("thinking · 2 tokens · 4.0 tokens/s")
+    assert of_answer(answer, 80, KEYS).plain.startswith("thinking · 2 tokens · 4.0 tokens/s")
     answer.hear(TextDelta("c"))
-    assert of_answer(answer, 80).plain.startswith("writing · 3 tokens")
+    assert of_answer(answer, 80, KEYS).plain.startswith("writing · 3 tokens")
 
 
 def test_a_load_says_where_it_is_and_why_there_is_none() -> None:
     engine = Engine({})
     engine.reference = "heron"
-    assert of_load(engine, 80, "Ctrl+L").plain == "no model is loaded; Ctrl+L chooses one"
+    assert of_load(engine, 80, KEYS).plain == "no model is loaded; Ctrl+L chooses one"
     engine.state = State.LOADING
-    assert of_load(engine, 80).plain == "loading heron …  Esc stops"
+    assert of_load(engine, 80, KEYS).plain == "loading heron …  Esc stops"
     engine.hearing.progress(Progress("quantize", 50, 200, unit="tokens"))
-    assert "quantize ━━────── 25 % · 50 of 200 tokens" in of_load(engine, 80).plain
-    assert "50 of 200" not in of_load(engine, 40).plain
+    assert "quantize ━━────── 25 % · 50 of 200 tokens" in of_load(engine, 80, KEYS).plain
+    assert "50 of 200" not in of_load(engine, 40, KEYS).plain
     engine.fraction = 0.5
-    assert of_load(engine, 80).plain == "loading heron ━━━━━━────── 50 %  Esc stops"
+    assert of_load(engine, 80, KEYS).plain == "loading heron ━━━━━━────── 50 %  Esc stops"
     engine.state, engine.error = State.FAILED, InputError("no such file")
-    assert of_load(engine, 80).plain.startswith("no model: no such file · /model chooses")
+    assert of_load(engine, 80, KEYS).plain.startswith("no model: no such file · Ctrl+L chooses")
 
 
 def test_work_says_how_long_it_goes_on() -> None:
@@ -84,7 +86,7 @@ def test_an_answer_fits_in_any_width_and_says_how_to_stop_it(
     for event in events:
         now_s[0] += 0.001
         answer.hear(event)
-    lines = [of_answer(answer, cells, aside).plain for cells in WIDTHS]
+    lines = [of_answer(answer, cells, KEYS, aside).plain for cells in WIDTHS]
     assert all(cell_len(line) <= cells for line, cells in zip(lines, WIDTHS, strict=True))
     assert all(line.startswith(aside) and line.endswith("  Esc stops") for line in lines)
     assert whole in lines[-1]
@@ -102,7 +104,7 @@ def test_a_load_fits_in_any_width_and_says_how_to_stop_it(stage: str) -> None:
         engine.hearing.progress(Progress("quantize", 1 << 30, 5 << 30))
     elif stage == "read":
         engine.fraction = 1.0
-    lines = [of_load(engine, cells).plain for cells in WIDTHS]
+    lines = [of_load(engine, cells, KEYS).plain for cells in WIDTHS]
     assert all(cell_len(line) <= cells for line, cells in zip(lines, WIDTHS, strict=True))
     assert all(line.endswith("  Esc stops") for line in lines)
     assert lines[0].startswith("━" if stage == "made" else "loading")
@@ -114,3 +116,8 @@ def test_a_load_fits_in_any_width_and_says_how_to_stop_it(stage: str) -> None:
 )
 def test_a_number_stands_with_what_it_counts(number: int, text: str) -> None:
     assert counted(number, "token") == text
+
+
+def test_the_key_that_stops_is_the_one_that_was_chosen() -> None:
+    shown = of_answer(Answer(lambda: 0.0), 80, {**KEYS, "stop": "ctrl+x"}).plain
+    assert shown == "asking …  Ctrl+X stops"
