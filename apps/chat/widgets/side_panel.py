@@ -69,6 +69,7 @@ class SidePanel(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._view = PanelView()
+        self._shape: tuple[int, str, str] = (0, "", "")
         self._listed: tuple[Listed, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -85,8 +86,10 @@ class SidePanel(Vertical):
         if view.rates != self._view.rates:
             line = self.query_one(Sparkline)
             line.data, line.display = list(view.rates), len(view.rates) > 1
-        self._view = view
-        self.query_one("#facts", Static).update(Text("\n").join(facts(view)))
+        self._view, lines = view, list(facts(view))
+        shape = len(lines), view.model, view.about  # what its height follows from
+        has_changed, self._shape = shape != self._shape, shape
+        self.query_one("#facts", Static).update(Text("\n").join(lines), layout=has_changed)
 
     def show_chats(self, listed: Sequence[Listed], current: int | None) -> None:
         """The newest conversations, the one that is open marked."""
