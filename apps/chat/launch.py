@@ -1,13 +1,12 @@
 """From the command line to the app and back: the terminal before, and the last line after."""
 
-import gc
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from edgellm.apps.chat.collecting import nothing_collected
 from edgellm.apps.chat.first_frame import first_frame
 from edgellm.apps.chat.guard import guarded_driver, terminal_guard
 from edgellm.apps.chat.start import Start
@@ -29,7 +28,7 @@ def run_chat(start: Start) -> None:
     if not os.environ.get("TEXTUAL_DRIVER") and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("edgellm chat needs a terminal; in scripts and pipes: edgellm run MODEL")
     with terminal_guard() as guard:
-        with first_frame(guard.entering, guard.left), _nothing_collected():
+        with first_frame(guard.entering, guard.left), nothing_collected():
             from edgellm.apps.chat.app import ChatApp
 
             app = ChatApp(start, guarded_driver(guard))
@@ -38,20 +37,6 @@ def run_chat(start: Start) -> None:
         raise app.failure
     if app.crash is not None:
         raise _crashed(app, start)
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Import without the garbage collector, which would look through modules again and again.
-
-    What there is afterwards stays for good, so that it is not looked through later either.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _crashed(app: "ChatApp", start: Start) -> RuntimeFailure:

@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from edgellm.apps.chat.answering.engine import Engine
+from edgellm.apps.chat.collecting import pass_over_what_is_open
 from edgellm.apps.chat.commands.table import BY_NAME, COMMANDS
 from edgellm.apps.chat.conversations.records import Turn
 from edgellm.apps.chat.desk import Desk
@@ -33,6 +34,7 @@ from edgellm.apps.chat.widgets.turns import Turns
 from edgellm.errors import EdgeLLMError
 
 T = TypeVar("T")
+SETTLED_S = 0.5  # after which what was opened is drawn
 AGAIN_S = 3.0  # within which a second Ctrl+C leaves
 Act = Callable[["ChatScreen", str], Awaitable[None]]
 
@@ -142,6 +144,7 @@ class ChatScreen(Screen[None]):
     def show_conversation(self) -> None:
         """Draw the open conversation anew, from its end."""
         self.transcript.show(list(items_of(self.desk.conversation, welcome(self.keys))))
+        self.set_timer(SETTLED_S, pass_over_what_is_open)
         self.showing.refresh()
 
     # What happens on the screen
