@@ -2,6 +2,7 @@
 
 launch          from the command line to the app and back; start: what it begins with
 first_frame     what is seen before Textual is imported; guard: the terminal after any death
+collecting      when Python looks for garbage: not while somebody waits
 app, screen     the Textual app and its one screen; desk: the open conversation
 talk, live      an answer under way: into the database, and onto the screen
 showing, views  what the widgets show, and when
