@@ -112,14 +112,14 @@ def test_an_edited_question_keeps_what_came_before_it(model: Model) -> None:
 def test_an_answer_that_fills_the_context_makes_room_and_goes_on(model: Model) -> None:
     chat = model.chat("Stay", when_full="shift")
     for turn in range(3):
-        chat.send(f"{turn} " + "word " * 16, max_tokens=4).result()
+        chat.send(f"{turn} " + "word " * 16, temperature=0, max_tokens=4).result()
     events = list(chat.send("Talk on", temperature=0, max_tokens=400))
-    (trimmed,) = [event for event in events if isinstance(event, ContextTrimmed)]
+    trims = [event for event in events if isinstance(event, ContextTrimmed)]
     assert isinstance(done := events[-1], Done)
     assert done.usage.generated_tokens == 400
     assert done.stop_reason == "length"
-    assert trimmed.dropped_messages >= 2
-    assert trimmed.dropped_tokens > 0
+    assert sum(trimmed.dropped_messages for trimmed in trims) >= 2
+    assert all(trimmed.dropped_tokens > 0 for trimmed in trims)
 
 
 def test_cancel_stops_reading_a_prompt(model: Model) -> None:
