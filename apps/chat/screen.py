@@ -176,7 +176,10 @@ class ChatScreen(Screen[None]):
         self.run_worker(self._guarded(submit(self, event.text)), group="commands")
 
     def on_text_area_changed(self) -> None:
+        from edgellm.apps.chat.commands.view import keep_unsent
+
         self.query_one(Completions).suggest(self.prompt.text)
+        self.run_worker(keep_unsent(self), group="unsent", exclusive=True)
 
     def on_prompt_refused(self) -> None:
         self.tell("That is too long for a prompt; save it to a file and /attach it.", "warning")

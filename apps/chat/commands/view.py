@@ -1,5 +1,7 @@
 """Help, colours, the side panel, and leaving."""
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -7,11 +9,13 @@ from rich.text import Text
 from edgellm.apps.chat.commands.chats import leave as leave_conversation
 from edgellm.apps.chat.conversations import remembered
 from edgellm.apps.chat.dialogs.picker import Choice, Picker
+from edgellm.errors import EdgeLLMError
 
 if TYPE_CHECKING:
     from edgellm.apps.chat.screen import ChatScreen
 
 UNSENT = "unsent"  # what stood in the prompt is remembered under this name
+REST_S = 1.0  # after the last key
 
 
 async def show_help(chat: "ChatScreen", argument: str) -> None:
@@ -45,6 +49,13 @@ async def theme(chat: "ChatScreen", argument: str) -> None:
     )
     if chosen:
         await chat.app.wear_theme(chosen)  # type: ignore[attr-defined]
+
+
+async def keep_unsent(chat: "ChatScreen") -> None:
+    """Remember what stands in the prompt, once nobody types; a full disk is told of elsewhere."""
+    await asyncio.sleep(REST_S)
+    with suppress(EdgeLLMError):
+        await chat.desk.archive.do(remembered.remember, UNSENT, chat.prompt.own_text)
 
 
 async def leave(chat: "ChatScreen", argument: str) -> None:

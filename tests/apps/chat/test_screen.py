@@ -8,7 +8,8 @@ from rich.cells import cell_len
 from textual import events
 
 from edgellm.apps.chat import showing
-from edgellm.apps.chat.commands import models
+from edgellm.apps.chat.commands import models, view
+from edgellm.apps.chat.conversations import remembered
 from edgellm.apps.chat.conversations.archive import Archive
 from edgellm.apps.chat.screen import ChatScreen
 from edgellm.apps.chat.widgets.activity import ActivityLine
@@ -220,6 +221,22 @@ def test_what_was_not_sent_stands_in_the_prompt_the_next_time(tmp_path: Path) ->
         async with chatting(tmp_path) as chat:
             await chat.until(lambda: chat.chat.prompt._history)
             assert chat.chat.prompt.text == ""
+
+    run(script())
+
+
+def test_what_was_not_sent_is_kept_while_one_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "REST_S", 0.01)
+
+    async def script() -> None:
+        async with chatting(tmp_path) as chat, await Archive.open(tmp_path) as beside:
+            kept = ""
+            await chat.type("half a thought")
+            while kept != "half a thought":
+                await chat.pilot.pause(0.01)
+                kept = await beside.do(remembered.recall, view.UNSENT) or ""
 
     run(script())
 
