@@ -232,11 +232,11 @@ def test_what_was_not_sent_is_kept_while_one_pauses(
 
     async def script() -> None:
         async with chatting(tmp_path) as chat, await Archive.open(tmp_path) as beside:
-            kept = ""
+            kept: str | None = None
             await chat.type("half a thought")
             while kept != "half a thought":
                 await chat.pilot.pause(0.01)
-                kept = await beside.do(remembered.recall, view.UNSENT) or ""
+                kept = await beside.do(remembered.recall, view.UNSENT)
 
     run(script())
 
