@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import IO
 
 import pytest
+
+from tests.support.pseudo_terminals import PseudoTerminal
 
 if sys.platform == "win32":
     pytest.skip("Windows has no such terminals", allow_module_level=True)
@@ -30,35 +31,13 @@ with first_frame(lambda: None, lambda: None):
 """
 
 
-class Terminal:
-    """A pseudo-terminal, and one program that runs in it."""
-
-    def __init__(self) -> None:
-        self.master, self.slave = os.openpty()
-        termios.tcsetwinsize(self.slave, (24, 80))
-        self.modes = termios.tcgetattr(self.slave)
-        self._program: subprocess.Popen[bytes] | None = None
+class Terminal(PseudoTerminal):
+    """With a program that is within the first frame."""
 
     def start(self, body: str, stdin: int | None = None) -> None:
-        """Run a program until it is within the first frame. stdin: the terminal where None."""
-        self._program = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM + body],
-            stdin=self.slave if stdin is None else stdin,
-            stdout=subprocess.PIPE,
-            stderr=self.slave,
-            start_new_session=True,
-        )
+        """stdin: the terminal where None."""
+        self.run(PROGRAM + body, stdin)
         assert self.stdout.readline() == b"inside\n"
-
-    @property
-    def program(self) -> subprocess.Popen[bytes]:
-        assert self._program is not None
-        return self._program
-
-    @property
-    def stdout(self) -> IO[bytes]:
-        assert self.program.stdout is not None
-        return self.program.stdout
 
     def drawn(self) -> bytes:
         """Everything that was drawn until the program's end."""
@@ -71,22 +50,11 @@ class Terminal:
                 return drawn
             assert time.monotonic() < deadline
 
-    def close(self) -> None:
-        if self._program is not None:
-            self.program.kill()
-            self.program.wait()
-            self.stdout.close()
-        os.close(self.master)
-        os.close(self.slave)
-
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    terminal = Terminal()
-    try:
+    with Terminal() as terminal:
         yield terminal
-    finally:
-        terminal.close()
 
 
 def test_what_is_typed_is_held_unseen_with_enter_as_it_is(terminal: Terminal) -> None:

@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import IO
 
 import psutil
 import pytest
 
 from edgellm.apps.chat.guard import RESET, ending_signals
+from tests.support.pseudo_terminals import PseudoTerminal
 
 if sys.platform == "win32":
     pytest.skip("Windows has no such terminals", allow_module_level=True)
@@ -82,36 +82,14 @@ def has_ended(pid: int) -> bool:
         return True
 
 
-class Terminal:
-    """A pseudo-terminal, and one program that runs in it."""
+class Terminal(PseudoTerminal):
+    """With the guard, whose watcher is known."""
 
-    def __init__(self) -> None:
-        self.master, self.slave = os.openpty()
-        self.modes = termios.tcgetattr(self.slave)
-        self.watcher = 0
-        self._program: subprocess.Popen[bytes] | None = None
+    watcher = 0  # its process
 
     def start(self, body: str) -> None:
-        code = PROGRAM + body
-        self._program = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=self.slave,
-            stdout=subprocess.PIPE,
-            stderr=self.slave,
-            start_new_session=True,
-            env={**os.environ, "TERM": "xterm-256color"},
-        )
+        self.run(PROGRAM + body)
         self.watcher = int(self.stdout.readline())
-
-    @property
-    def program(self) -> subprocess.Popen[bytes]:
-        assert self._program is not None
-        return self._program
-
-    @property
-    def stdout(self) -> IO[bytes]:
-        assert self.program.stdout is not None
-        return self.program.stdout
 
     def drawn(self) -> bytes:
         """All that was written until program and watcher were gone."""
@@ -135,28 +113,11 @@ class Terminal:
     def is_restored(self) -> bool:
         return termios.tcgetattr(self.slave) == self.modes
 
-    def hang_up(self) -> None:
-        os.close(self.master)
-        os.close(self.slave)
-        self.master = self.slave = -1
-
-    def close(self) -> None:
-        if self._program is not None:
-            self.program.kill()
-            self.program.wait()
-            self.stdout.close()
-        for descriptor in (self.master, self.slave):
-            if descriptor >= 0:
-                os.close(descriptor)
-
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    terminal = Terminal()
-    try:
+    with Terminal() as terminal:
         yield terminal
-    finally:
-        terminal.close()
 
 
 @pytest.mark.parametrize(

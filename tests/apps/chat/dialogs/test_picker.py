@@ -1,14 +1,12 @@
 """Choosing one of many."""
 
-from pathlib import Path
-
 import pytest
 from rich.text import Text
 from textual.widgets import OptionList
 
 from edgellm.apps.chat.dialogs.picker import Choice, Picker
 from tests.support.dialogs import asking
-from tests.support.pilots import chatting, run
+from tests.support.pilots import run
 
 BIRDS = [Choice(name, Text(name)) for name in ("heron", "egret", "stork")]
 
@@ -65,19 +63,5 @@ def test_a_long_row_is_cut_where_it_says_so_and_wraps_else(is_cut: bool) -> None
             seen = [rows.render_line(y).text.rstrip() for y in range(rows.size.height)]
             assert seen[0].endswith("…") == is_cut
             assert seen.index("and waits") == (1 if is_cut else 7)
-
-    run(script())
-
-
-def test_the_colours_that_are_worn_are_pointed_at(tmp_path: Path) -> None:
-    async def script() -> None:
-        async with chatting(tmp_path, theme="nord") as chat:
-            await chat.press("f7")
-            await chat.until(lambda: chat.dialog)
-            assert isinstance(chat.dialog, Picker)
-            assert chat.dialog.pointed == "nord"
-            await chat.press("enter")
-            await chat.settle()
-            assert chat.app.theme == "nord"
 
     run(script())
