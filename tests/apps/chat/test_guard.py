@@ -28,6 +28,7 @@ ENTRY = b"\x1b[?1049h\x1b[?1003h\x1b[?25l"
 PROGRAM = f"""
 import ctypes, fcntl, os, resource, signal, sys, termios, tty
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 from edgellm.apps.chat.guard import terminal_guard
 
