@@ -11,6 +11,7 @@ import gc
 import json
 import statistics
 import time
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -81,8 +82,9 @@ class Measured(App[dict[str, float]]):
         self.earlier = [text_of(len(SECTION.splitlines()))] * EARLIER
         self.answer = text_of(lines)
 
+    @abstractmethod
     async def append(self, text: str) -> None:
-        raise NotImplementedError
+        """To the last answer."""
 
     def on_mount(self) -> None:
         self.call_after_refresh(lambda: self.run_worker(self._measure()))

@@ -1,7 +1,8 @@
 """The model that is loaded, or on its way: one at a time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -77,10 +78,21 @@ class Engine:
         changed: settings of this load alone, and of those that repeat it.
         """
         self.stop_loading()
-        self._loads += 1
-        async with self._lock:
-            self._loads -= 1
+        async with self._first_in_line():
             return await self._load(reference, changed or {})
+
+    @asynccontextmanager
+    async def _first_in_line(self) -> AsyncIterator[None]:
+        """The lock, for a load that `settled` waits for from now on."""
+        self._loads += 1
+        try:
+            await self._lock.acquire()
+        finally:
+            self._loads -= 1
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     async def _load(self, reference: str, changed: "LoadSettings") -> bool:
         self.state, self.error, self.fraction = State.LOADING, None, None

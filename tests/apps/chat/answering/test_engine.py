@@ -104,6 +104,21 @@ def test_who_waits_hears_when_there_is_a_model() -> None:
     using(script, load_s=0.05)
 
 
+def test_nobody_waits_for_a_load_that_was_given_up_before_its_turn() -> None:
+    async def script(one: Engine) -> None:
+        first = asyncio.create_task(one.load("first.gguf"))
+        while one.fraction is None:
+            await asyncio.sleep(0.005)
+        second = asyncio.create_task(one.load("second.gguf"))
+        await asyncio.sleep(0)
+        second.cancel()
+        assert not await one.settled()
+        assert not await first
+        assert second.cancelled()
+
+    using(script, load_s=1000)
+
+
 def test_a_model_without_a_template_goes_on_with_the_text() -> None:
     async def script(one: Engine) -> None:
         await one.load("any.gguf")
