@@ -24,6 +24,7 @@ from edgellm.apps.chat.guard import ending_signals
 from edgellm.apps.chat.keys import changed_keys, default_keys
 from edgellm.apps.chat.screen import ChatScreen
 from edgellm.apps.chat.start import Start
+from edgellm.apps.chat.working import begin
 from edgellm.errors import EdgeLLMError, UsageError
 
 if TYPE_CHECKING:
@@ -133,12 +134,12 @@ class ChatApp(App[None], inherit_bindings=False):
 
     async def _begin(self, screen: ChatScreen) -> None:
         """What may come after the first paint: the model, old questions, the list of chats."""
-        from edgellm.apps.chat.commands.models import LAST_MODEL, begin
+        from edgellm.apps.chat.commands.models import LAST_MODEL, load_first
         from edgellm.apps.chat.commands.view import UNSENT
 
         assert self.archive is not None
         model = self._start.model or await self.archive.do(remembered.recall, LAST_MODEL)
-        screen.run_worker(begin(screen, model), group="load")
+        begin(screen, load_first, screen, model, group="load")
         said = await self.archive.do(remembered.list_said, 200)
         screen.prompt.set_history(said)
         unsent = await self.archive.do(remembered.recall, UNSENT)
@@ -169,7 +170,7 @@ class ChatApp(App[None], inherit_bindings=False):
     def copy_to_clipboard(self, text: str) -> None:
         """What Textual's own widgets copy goes the same way."""
         self._clipboard = text
-        self.run_worker(self.put_into_clipboard(text), group="copy")
+        begin(self, self.put_into_clipboard, text, group="copy")
 
     async def put_into_clipboard(self, text: str) -> None:
         """Copy, and say which way worked."""

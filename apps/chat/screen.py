@@ -31,6 +31,7 @@ from edgellm.apps.chat.widgets.prompt import Prompt
 from edgellm.apps.chat.widgets.side_panel import SidePanel
 from edgellm.apps.chat.widgets.status import StatusBar
 from edgellm.apps.chat.widgets.turns import Turns
+from edgellm.apps.chat.working import begin
 from edgellm.errors import EdgeLLMError
 
 T = TypeVar("T")
@@ -109,11 +110,11 @@ class ChatScreen(Screen[None]):
         command = BY_NAME[name]
         self.showing.hush()
         function: Act = getattr(import_module(command.module), command.function_name)
-        self.run_worker(self._guarded(function(self, argument)), group="commands")
+        begin(self, self._guarded, function, argument, group="commands")
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
+    async def _guarded(self, function: Callable[..., Awaitable[None]], word: object) -> None:
         try:
-            await work
+            await function(self, word)
         except EdgeLLMError as error:
             self.tell(str(error), "error")
 
@@ -173,13 +174,13 @@ class ChatScreen(Screen[None]):
         from edgellm.apps.chat.commands.sending import submit
 
         self.showing.hush()
-        self.run_worker(self._guarded(submit(self, event.text)), group="commands")
+        begin(self, self._guarded, submit, event.text, group="commands")
 
     def on_text_area_changed(self) -> None:
         from edgellm.apps.chat.commands.view import keep_unsent
 
         self.query_one(Completions).suggest(self.prompt.text)
-        self.run_worker(keep_unsent(self), group="unsent", exclusive=True)
+        begin(self, keep_unsent, self, group="unsent", exclusive=True)
 
     def on_prompt_refused(self) -> None:
         self.tell("That is too long for a prompt; save it to a file and /attach it.", "warning")
@@ -230,7 +231,7 @@ class ChatScreen(Screen[None]):
     def on_transcript_clicked(self, event: Transcript.Clicked) -> None:
         from edgellm.apps.chat.commands.clicks import clicked
 
-        self.run_worker(self._guarded(clicked(self, event)), group="commands")
+        begin(self, self._guarded, clicked, event, group="commands")
 
     def on_side_panel_opened(self, event: SidePanel.Opened) -> None:
         self.act("open", str(event.conversation))

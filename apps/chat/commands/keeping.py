@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from edgellm.apps.chat.working import begin
 from edgellm.errors import EdgeLLMError, InputError, OutputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ KEPT_AT_REST_BYTES = 256 << 20
 
 def keep_soon(chat: "ChatScreen") -> None:
     """Keep the state once nothing has been asked for a while."""
-    chat.run_worker(_keep_at_rest(chat), group="state", exclusive=True)
+    begin(chat, _keep_at_rest, chat, group="state", exclusive=True)
 
 
 async def _keep_at_rest(chat: "ChatScreen") -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LAST_MODEL = "model"  # remembered under this name
 
 
-async def begin(chat: "ChatScreen", reference: str | None) -> None:
+async def load_first(chat: "ChatScreen", reference: str | None) -> None:
     """Load the first model, or let it be chosen; questions wait for that."""
     try:
         if reference:

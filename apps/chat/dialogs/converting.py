@@ -24,6 +24,7 @@ from edgellm.apps.chat.hearing import Hearing
 from edgellm.apps.chat.making.jobs import Planned, convert, make_plan
 from edgellm.apps.chat.making.looking import defaults_of, look, warning_of
 from edgellm.apps.chat.making.subject import modes
+from edgellm.apps.chat.working import begin
 from edgellm.apps.free_memory import FreeMemory, look_at_memory
 from edgellm.artifact import Artifact
 from edgellm.errors import EdgeLLMError, UsageError
@@ -120,7 +121,7 @@ class ConvertDialog(Dialog[str]):
             self._look_soon(0.0)
 
     def _look_soon(self, pause_s: float) -> None:
-        self.run_worker(self._look(pause_s), group="look", exclusive=True)
+        begin(self, self._look, pause_s, group="look", exclusive=True)
 
     async def _look(self, pause_s: float) -> FreeMemory:
         """Look at the memory and at the checkpoint that is typed, and show what was seen."""
@@ -155,8 +156,9 @@ class ConvertDialog(Dialog[str]):
         if self._made is not None:
             self.dismiss(stored_reference(self._store, self._made.folder.name))
         else:
-            work = self._plan() if self._planned is None else self._convert(self._planned)
-            self.run_worker(work, group="work", exclusive=True)
+            planned = self._planned
+            work = self._plan if planned is None else partial(self._convert, planned)
+            begin(self, work, group="work", exclusive=True)
 
     def action_leave(self) -> None:
         """Stop what runs; leave where nothing does, or where it was asked to stop already."""

@@ -18,6 +18,7 @@ from edgellm.apps.chat.dialogs.model_rows import Layout, Row, names_of
 from edgellm.apps.chat.dialogs.picker import Choice, Picker
 from edgellm.apps.chat.dialogs.writing import LineDialog
 from edgellm.apps.chat.widgets import figures
+from edgellm.apps.chat.working import begin
 from edgellm.apps.free_memory import FreeMemory, look_at_memory
 from edgellm.apps.terminal_text import one_line
 from edgellm.store import Store
@@ -60,7 +61,7 @@ class ModelDialog(Picker[str]):
         yield Static(classes="problem")
 
     def on_mount(self) -> None:  # beside Picker's, which Textual calls as well
-        self.run_worker(self._look(), group="look")
+        begin(self, self._look, group="look")
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._show, self.pointed)
@@ -134,9 +135,9 @@ class ModelDialog(Picker[str]):
         if value == CONVERT:
             self.dismiss(CONVERT)
         elif value == _OTHER:
-            self.run_worker(self._take_other(), group="take", exclusive=True)
+            begin(self, self._take_other, group="take", exclusive=True)
         elif self._memory is not None:
-            self.run_worker(self._take(self._offers[value]), group="take", exclusive=True)
+            begin(self, self._take, self._offers[value], group="take", exclusive=True)
 
     async def _take_other(self) -> None:
         """Let a reference be typed; what was searched for in vain is a beginning."""

@@ -12,6 +12,7 @@ from edgellm.apps.chat.conversations.archive import Archive
 from edgellm.apps.chat.conversations.records import Hit
 from edgellm.apps.chat.conversations.search import search
 from edgellm.apps.chat.dialogs.dialog import Dialog
+from edgellm.apps.chat.working import begin
 from edgellm.apps.terminal_text import harmless, one_line
 from edgellm.errors import EdgeLLMError
 
@@ -57,7 +58,7 @@ class SearchDialog(Dialog[Hit]):
         self._search_soon(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.run_worker(self._take(event.value), exclusive=True, group="search")
+        begin(self, self._take, event.value, group="search", exclusive=True)
 
     async def _take(self, words: str) -> None:
         """The hit that is chosen, of the words as they are now."""
@@ -76,7 +77,7 @@ class SearchDialog(Dialog[Hit]):
             rows.highlighted = ((rows.highlighted or 0) + step) % len(self._hits)
 
     def _search_soon(self, words: str) -> None:
-        self.run_worker(self._search(words, PAUSE_S), exclusive=True, group="search")
+        begin(self, self._search, words, PAUSE_S, group="search", exclusive=True)
 
     async def _search(self, words: str, pause_s: float) -> None:
         import asyncio

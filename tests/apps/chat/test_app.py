@@ -54,7 +54,7 @@ def test_a_defect_is_one_line_and_a_file_says_where_it_was(
 ) -> None:
     monkeypatch.setenv("TEXTUAL_DRIVER", "there is one")  # no terminal is asked for
     monkeypatch.setattr(launch, "guarded_driver", lambda guard: HeadlessDriver)
-    monkeypatch.setattr(models, "begin", broken)
+    monkeypatch.setattr(models, "load_first", broken)
     with pytest.raises(RuntimeFailure) as failure:
         launch.run_chat(Start(tmp_path))
     log = tmp_path / launch.CRASH_LOG

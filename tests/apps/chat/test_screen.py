@@ -322,13 +322,13 @@ def test_a_question_typed_before_the_first_load_began_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def script() -> None:
-        is_due, begin = asyncio.Event(), models.begin
+        is_due, begin = asyncio.Event(), models.load_first
 
         async def begin_late(chat: ChatScreen, reference: str | None) -> None:
             await is_due.wait()
             await begin(chat, reference)
 
-        monkeypatch.setattr(models, "begin", begin_late)
+        monkeypatch.setattr(models, "load_first", begin_late)
         async with chatting(tmp_path, wait=False) as chat:
             await chat.type("hello")
             await chat.press("enter")

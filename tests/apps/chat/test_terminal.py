@@ -16,8 +16,8 @@ pytestmark = [
     pytest.mark.skipif(not HAS_TMUX, reason="needs tmux"),
     pytest.mark.skipif(sys.platform == "win32", reason="tmux is for POSIX"),
 ]
-# Every token is as likely as any other then, so that an answer does not end by itself.
-LONG = ("temperature 80.0", "top_k 0", "top_p 1.0", "min_p 0.0")
+# An answer in this form does not end before the context is full.
+LONG = '{"type": "array", "items": {"type": "integer"}, "minItems": 2000}'
 IDLE = "Write here"
 # A chat whose first frame stays until a file is there.
 LATE = """
@@ -43,7 +43,7 @@ launch.run_chat(Start(Path(sys.argv[2]), model="any.gguf", load=load))
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that holds the bundled model, converted as the demo converts it."""
     folder = tmp_path_factory.mktemp("home")
-    words = ["convert", "novelist-7m", "--memory", "58MiB", "--context", "1024"]
+    words = ["convert", "novelist-7m", "--memory", "62MiB", "--context", "2048"]
     command = child_command("edgellm", *words, "--sensitivity", "static", "--json")
     subprocess.run(command, env=environment(folder), check=True, stdout=subprocess.DEVNULL)
     return folder
@@ -63,14 +63,13 @@ def open_chat(home: Path, *arguments: str, columns: int = 100, rows: int = 30) -
 def test_type_stream_stop_edit_and_quit(home: Path) -> None:
     with open_chat(home) as terminal:
         terminal.wait_for(IDLE)
-        terminal.wait_for("ctx 0/1,024")
+        terminal.wait_for("ctx 0/2,048")
         terminal.type("Where did you find the old letter?")
         terminal.press("Enter")
         terminal.wait_for(lambda screen: " tokens · " in screen and "tok/s" in screen)
-        for number, setting in enumerate(LONG, 1):
-            terminal.type(f"/set {setting}")
-            terminal.press("Enter")
-            terminal.wait_for(", ".join(LONG[:number]))
+        terminal.type(f"/json {LONG}")
+        terminal.press("Enter")
+        terminal.wait_for("Answers will fit the schema")
         terminal.type("Go on")
         terminal.press("Enter")
         terminal.wait_for("Esc stops")
@@ -113,7 +112,7 @@ def test_what_is_typed_at_the_first_frame_arrives_once_and_enter_sends_it(tmp_pa
 
 def test_a_conversation_goes_on_where_it_was_left_without_being_read_again(home: Path) -> None:
     with open_chat(home, columns=120, rows=40) as terminal:
-        terminal.wait_for("ctx 0/1,024")
+        terminal.wait_for("ctx 0/2,048")
         terminal.type("Tell me of the sea, and of the night, and of the ship that never came back.")
         terminal.press("Enter")
         terminal.wait_for(" tokens · ")
@@ -121,7 +120,7 @@ def test_a_conversation_goes_on_where_it_was_left_without_being_read_again(home:
         terminal.wait_for("ended with 0")
     with open_chat(home, "--continue", columns=120, rows=40) as terminal:
         terminal.wait_for("Tell me of the sea")
-        terminal.wait_for(lambda screen: "/1,024" in screen and "ctx 0" not in screen)
+        terminal.wait_for(lambda screen: "/2,048" in screen and "ctx 0" not in screen)
         terminal.type("And then?")
         terminal.press("Enter")
         screen = terminal.wait_for(lambda screen: " cached" in screen and "And then?" in screen)
@@ -133,7 +132,7 @@ def test_a_conversation_goes_on_where_it_was_left_without_being_read_again(home:
 def test_it_works_in_a_small_terminal(home: Path, size: tuple[int, int]) -> None:
     columns, rows = size
     with open_chat(home, columns=columns, rows=rows) as terminal:
-        terminal.wait_for("ctx 0/1,024")
+        terminal.wait_for("ctx 0/2,048")
         terminal.type("/he")
         terminal.wait_for("/help")
         terminal.press("Tab")
@@ -154,7 +153,7 @@ def test_the_terminal_is_given_back_when_the_chat_is_killed(
     home: Path, number: signal.Signals
 ) -> None:
     with open_chat(home) as terminal:
-        terminal.wait_for("ctx 0/1,024")
+        terminal.wait_for("ctx 0/2,048")
         (chat,) = psutil.Process(terminal.process).children()
         os.kill(chat.pid, number)
         terminal.wait_for(lambda screen: not terminal.is_on_alternate_screen)
@@ -184,6 +183,6 @@ def test_a_model_that_is_not_there_is_said_and_another_can_be_chosen(home: Path)
         terminal.wait_for("no model: 'nothing-here'")
         terminal.type("/model novelist-7m")
         terminal.press("Enter")
-        terminal.wait_for("ctx 0/1,024")
+        terminal.wait_for("ctx 0/2,048")
         terminal.press("C-q")
         terminal.wait_for("ended with 0")
