@@ -5,7 +5,7 @@ first_frame     what is seen before Textual is imported; guard: the terminal aft
 collecting      when Python looks for garbage: not while somebody waits
 app, screen     the Textual app and its one screen; desk: the open conversation
 talk, live      an answer under way: into the database, and onto the screen
-showing, views  what the widgets show, and when
+showing, views  what the widgets show, and when; working: how work beside the screen begins
 commands/       everything one can do, a row of a table each; dialogs/: what it asks
 widgets/        the prompt, the lines and the panel around the transcript
 transcript/     draws what was said; knows neither models nor databases
