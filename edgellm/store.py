@@ -27,18 +27,19 @@ class Store:
 
     def path(self, name: str) -> Path:
         """Where the artifact called `name` lives, or would live. Raises UsageError."""
-        if not _NAME.fullmatch(name) or name.endswith((".", ".partial")):
+        if not _is_name(name):
             raise UsageError(f"model name {name!r}: use letters, digits, '.', '_' and '-'")
         return self.models / name
 
     def names(self) -> list[str]:
-        """Names of the stored artifacts, sorted."""
+        """Names of the stored artifacts, sorted; not of folders that are being made or removed."""
         if not self.models.is_dir():
             return []
-        return sorted(entry.parent.name for entry in self.models.glob(f"*/{MANIFEST}"))
+        found = (entry.parent.name for entry in self.models.glob(f"*/{MANIFEST}"))
+        return sorted(name for name in found if _is_name(name))
 
     def has(self, name: str) -> bool:
-        return bool(_NAME.fullmatch(name)) and (self.models / name / MANIFEST).is_file()
+        return _is_name(name) and (self.models / name / MANIFEST).is_file()
 
     def open(self, name: str) -> Artifact:
         """The stored artifact called `name`, not verified. Raises InputError when there is none."""
@@ -64,3 +65,7 @@ class Store:
         except OSError as error:
             raise OutputError(f"{folder}: cannot be removed: {error.strerror}") from error
         return freed_bytes
+
+
+def _is_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and not name.endswith((".", ".partial"))

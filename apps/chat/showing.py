@@ -70,7 +70,7 @@ class Showing:
         """An answer will grow in this item."""
         self._live = LiveAnswer(item, self._chat.talk, self._chat.transcript)
         self._rates.clear()
-        self._said = None  # what is going on now is of more interest
+        self.hush()
         self._next_figures_s = 0.0
         self.wake()
 

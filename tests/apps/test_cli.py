@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,8 @@ def test_a_broken_model_is_listed_beside_the_others_and_can_be_removed(
     assert cli("convert", checkpoint, *SMALL).code == 0
     (home / "models" / "torn").mkdir()
     (home / "models" / "torn" / "edgellm.json").write_text("{")
+    for half in (".gone.removed", ".new.partial"):  # what an interrupt may leave behind
+        shutil.copytree(home / "models" / "torn", home / "models" / half)
     listed = cli("ls")
     assert listed.code == 0
     assert "tiny" in listed.out

@@ -125,10 +125,6 @@ class Engine:
         }
         return settings
 
-    async def reload(self) -> bool:
-        """Load the same model again, as after its engine has died."""
-        return await self.load(self.reference, self.changed_settings)
-
     def stop_loading(self) -> bool:
         """Ask a load under way to end; whether there was one."""
         if self._cancel is None:

@@ -59,7 +59,7 @@ def test_a_load_that_fails_says_why_and_may_be_tried_again() -> None:
         assert not await one.load("any.gguf")
         assert (one.state, one.was_stopped) == (State.FAILED, False)
         assert "broken" in str(one.error)
-        assert not await one.reload()
+        assert not await one.load(one.reference, one.changed_settings)
 
     using(script, load_error=RuntimeFailure("fake", "broken"))
 
@@ -135,7 +135,7 @@ def test_what_was_read_is_kept_and_taken_back(tmp_path: Path) -> None:
         await one.load("any.gguf")
         await one.answer(past, {}, trims=False).result()
         assert await one.save(past, tmp_path / "state") > 0
-        await one.reload()
+        await one.load(one.reference, one.changed_settings)
         restored = await one.restore(tmp_path / "state")
         assert restored.tokens > 0
         done = await one.answer(past, {}, trims=False).result()
